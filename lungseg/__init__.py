@@ -1,0 +1,26 @@
+"""lungseg: lung segmentation and lung-disease classification on chest X-rays."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+# albumentations asks a package registry for a newer version when it is imported; nothing here may touch the network.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lungseg.predictor import Predictor, load
+
+__all__ = ["Predictor", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the predictor, and with it torch, only when it is asked for."""
+    if name in ("load", "Predictor"):
+        from lungseg import predictor
+
+        return getattr(predictor, name)
+    msg = f"module 'lungseg' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,1 @@
+"""What writes the run folder, one class per file."""

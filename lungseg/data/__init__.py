@@ -1,0 +1,1 @@
+"""From files as published to batches: sources, samples table, splits, store, datamodule."""

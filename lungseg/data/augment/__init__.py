@@ -1,0 +1,1 @@
+"""Random augmentation: parameters are a pure function of (seed, epoch, sample)."""

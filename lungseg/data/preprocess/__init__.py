@@ -1,0 +1,1 @@
+"""Deterministic steps that run once, into the store."""

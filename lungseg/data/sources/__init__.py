@@ -1,0 +1,1 @@
+"""One file per published data set: it finds its layout and lists one row per radiograph."""

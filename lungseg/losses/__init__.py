@@ -1,0 +1,1 @@
+"""Losses: functions of logits and mask or label, computed in float32."""

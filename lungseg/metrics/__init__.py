@@ -1,0 +1,1 @@
+"""Counts first: every overlap metric is a function of TP, FP, FN and TN per image and structure."""

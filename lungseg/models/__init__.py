@@ -1,0 +1,1 @@
+"""Networks: image in, logits out. They know nothing of data, losses or training."""

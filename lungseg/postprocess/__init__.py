@@ -1,0 +1,1 @@
+"""From probabilities to masks; chosen on validation, kept in the checkpoint."""
