@@ -1,0 +1,1 @@
+"""The command line: help, the check of overrides before anything runs, run folders."""
