@@ -1,0 +1,288 @@
+"""Configuration to objects: the only place that instantiates what a config names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+
+from lungseg.data.datamodule import LungDataModule
+from lungseg.data.preprocess.base import Step
+from lungseg.data.sources.base import Source
+from lungseg.data.splits import check_subjects, split_hash
+from lungseg.data.store import Store
+from lungseg.data.structures import check_structures
+from lungseg.data.table import SamplesTable
+from lungseg.errors import ConfigError, LungsegError
+from lungseg.postprocess.chain import Postprocess
+from lungseg.types import Part
+
+log = logging.getLogger(__name__)
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A datamodule, and what the run folder says about it.
+
+    Attributes:
+        module: serves the batches.
+        facts: content of data.json.
+    """
+
+    module: LungDataModule
+    facts: dict[str, Any]
+
+
+def make(node: Any, key: str, **given: Any) -> Any:
+    """Instantiate one node; an error of ours comes out as itself, any other names the key.
+
+    Args:
+        node: with a `_target_`.
+        key: of the node in the config, for the message.
+        given: arguments that only code can know.
+
+    Raises:
+        ConfigError: the class refuses its arguments, or cannot be imported.
+    """
+    try:
+        return instantiate(node, _convert_="all", **given)
+    except InstantiationException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+            if isinstance(cause, LungsegError):
+                raise cause from None
+        msg = f"{key}: {node.get('_target_')} cannot be built: {type(cause).__name__}: {cause}. Check the keys below {key}"
+        raise ConfigError(msg) from error
+
+
+def sources(cfg: Config) -> dict[str, Source]:
+    """Build the data sources by name, without touching their files.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = {
+        name: make(node, f"data.sources.{name}") for name, node in cfg["data"]["sources"].items() if node is not None
+    }
+    if not found:
+        msg = "data.sources is empty; choose a data set: data=jsrt"
+        raise ConfigError(msg)
+    return found
+
+
+def steps(cfg: Config) -> dict[str, Step]:
+    """Build the preprocessing steps, in order."""
+    return {
+        name: make(node, f"preprocess.steps.{name}")
+        for name, node in cfg["preprocess"]["steps"].items()
+        if node is not None
+    }
+
+
+def postprocess(cfg: Config) -> Postprocess:
+    """Build the postprocessing steps, in order."""
+    return Postprocess(
+        {
+            name: make(node, f"postprocess.steps.{name}")
+            for name, node in cfg["postprocess"]["steps"].items()
+            if node is not None
+        }
+    )
+
+
+def table(
+    cfg: Config, path: Path | None = None
+) -> tuple[SamplesTable, dict[str, tuple[Source, Path]], dict[str, Any]]:
+    """Index all sources into one samples table.
+
+    Args:
+        cfg: the config.
+        path: write the table there and map it into memory, so that a million rows cost what a thousand do.
+
+    Returns:
+        The table, name -> (source, its root), and name -> facts for data.json.
+    """
+    homes: dict[str, tuple[Source, Path]] = {}
+    facts: dict[str, Any] = {}
+    rows = []
+    for name, source in sources(cfg).items():
+        index = source.index()
+        homes[name] = (source, index.root)
+        rows.extend(index.rows)
+        facts[name] = {
+            "n": len(index.rows),
+            "n_subjects": len({row["subject_id"] for row in index.rows}),
+            "root": str(index.root),
+            "title": source.title,
+            "aside": len(index.aside),
+            "dropped": len(index.dropped),
+            "notes": list(index.notes),
+        }
+    return SamplesTable.from_rows(rows, path=path), homes, facts
+
+
+def store(
+    cfg: Config,
+    samples: SamplesTable,
+    homes: Mapping[str, tuple[Source, Path]],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
+) -> Store:
+    """Fill and open the store of the config's preprocessing."""
+    structures = cfg["data"]["structures"]
+    check_structures(structures)
+    return Store.build(
+        samples,
+        homes,
+        steps=steps(cfg),
+        structures=structures,
+        folder=Path(cfg["paths"]["store"]),
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def data(
+    cfg: Config,
+    run_dir: Path,
+    *,
+    test_parts: tuple[Part, ...],
+    normalize: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
+) -> Data:
+    """Build the datamodule: table, split, store.
+
+    Args:
+        cfg: the config.
+        run_dir: gets samples.arrow.
+        test_parts: parts that the test loader serves.
+        normalize: constants of a checkpoint; None takes those of the config, fitted on the training part if asked.
+        progress: of filling the store.
+        jobs: processes that fill the store.
+    """
+    samples, homes, facts = table(cfg, run_dir / "samples.arrow")
+    parts: NDArray[np.str_] = np.asarray(make(cfg["split"], "split").assign(samples, cfg["seed"]))
+    if not cfg.get("allow_leakage", False):
+        check_subjects(samples, parts)
+    filled = store(cfg, samples, homes, progress=progress, jobs=jobs)
+    norm = make(cfg["preprocess"]["normalize"], "preprocess.normalize")
+    if normalize is not None:
+        norm.mean, norm.std = normalize["mean"], normalize["std"]
+    module = LungDataModule(
+        table=samples,
+        parts=parts,
+        store=filled,
+        normalize=norm,
+        sources=homes,
+        augment=make(cfg["augment"], "augment") if cfg.get("augment") else None,
+        batch_size=cfg["data"]["batch_size"],
+        num_workers=cfg["data"]["num_workers"],
+        seed=cfg["seed"],
+        test_parts=test_parts,
+    )
+    size = "x".join(str(side) for side in filled.size)
+    return Data(
+        module,
+        {
+            "sources": facts,
+            "split": {
+                "strategy": str(cfg["split"]["_target_"]).rsplit(".", 1)[-1],
+                **{key: value for key, value in cfg["split"].items() if key != "_target_"},
+                "seed": cfg["seed"],
+                "hash": split_hash(samples, parts),
+                "by": "subject",
+                "counts": {str(p): int((parts == p).sum()) for p in ("train", "val", "test", "unused")},
+                "subjects": _subjects(samples, parts),
+            },
+            "preprocess": f"{', '.join(cfg['preprocess']['steps'])}; {size}, {filled.dtype}",
+            "normalize": {"mean": norm.mean, "std": norm.std},
+            "structures": list(cfg["data"]["structures"]),
+        },
+    )
+
+
+def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:
+    subjects = np.asarray(samples.column("subject_id").to_pylist(), dtype=object)
+    return {part: len(set(subjects[parts == part])) for part in ("train", "val", "test", "unused")}
+
+
+def network(cfg: Config) -> Any:
+    """Build the network with one output channel per structure, its weights drawn from the config's seed."""
+    import torch
+
+    node = dict(cfg["model"])
+    wanted = len(cfg["data"]["structures"])
+    node.setdefault("num_classes", wanted)
+    torch.manual_seed(cfg["seed"])
+    return make(node, "model")
+
+
+def task(cfg: Config) -> Any:
+    """Build the task around network, loss, optimiser and scheduler."""
+    return make(
+        cfg["task"],
+        "task",
+        model=network(cfg),
+        loss=make(cfg["loss"], "loss"),
+        optimizer=make(cfg["optimizer"], "optimizer"),
+        scheduler=make(cfg["scheduler"], "scheduler") if cfg.get("scheduler") else None,
+        structures=cfg["data"]["structures"],
+        threshold=postprocess(cfg).threshold,
+        monitor=cfg["monitor"],
+        seed=cfg["seed"],
+    )
+
+
+def summarise(cfg: Config) -> Any:
+    """Build the function that makes the table of results from the per-sample table."""
+    return make(cfg["metrics"]["summary"], "metrics.summary")
+
+
+def callbacks(cfg: Config) -> dict[str, Any]:
+    """Build the callbacks by name; an entry set to null is left out."""
+    return {
+        name: make(node, f"callbacks.{name}") for name, node in (cfg.get("callbacks") or {}).items() if node is not None
+    }
+
+
+def loggers(cfg: Config, run_dir: Path) -> list[Any]:
+    """Build the loggers; each writes into the run folder."""
+    return [
+        make(node, f"logger.{name}", save_dir=str(run_dir))
+        for name, node in (cfg.get("logger") or {}).items()
+        if node is not None
+    ]
+
+
+def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[Any]) -> Any:
+    """Build the Lightning trainer."""
+    with suppress(KeyError):
+        if int(cfg["trainer"]["max_epochs"]) < 1:
+            msg = f"trainer.max_epochs={cfg['trainer']['max_epochs']} must be at least 1"
+            raise ConfigError(msg)
+    return make(
+        cfg["trainer"],
+        "trainer",
+        default_root_dir=str(run_dir),
+        callbacks=callbacks,
+        logger=loggers,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,
+    )

@@ -1,0 +1,144 @@
+"""Reading checkpoints: checked for damage, never executing what they hold."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungseg.errors import CheckpointError, ConfigError, first_five, near_name
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        path: the file.
+        record: config, preprocessing constants, structures, threshold, split hash, versions.
+        weights: state dict of the task (`model.` in front of the network's names).
+        epoch: epochs trained when it was written, counted from 1.
+        step: optimiser steps done.
+        content: the whole file as loaded, for resuming.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    weights: dict[str, Any]
+    epoch: int
+    step: int
+    content: dict[str, Any]
+
+
+def find(place: str | Path) -> Path:
+    """Return the checkpoint file of a path: the file itself, or of a run folder its best, else its last.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = Path(place).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt"):
+            if (path / name).is_file():
+                return path / name
+        msg = f"checkpoint={place} is a folder without checkpoints/best.ckpt or checkpoints/last.ckpt; give a .ckpt file"
+        raise ConfigError(msg)
+    near = near_name(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else None
+    hint = f"; did you mean {path.parent / near}?" if near else ". Give a .ckpt file or a run folder"
+    msg = f"checkpoint={place} does not exist{hint}"
+    raise ConfigError(msg)
+
+
+def load(place: str | Path) -> Checkpoint:
+    """Load a checkpoint onto the CPU.
+
+    The file is a zip archive whose sums are verified first. Only tensors and plain containers are unpickled
+    (`weights_only=True`), so a checkpoint from a stranger cannot run code.
+
+    Raises:
+        ConfigError: there is no such file.
+        CheckpointError: it is damaged, holds other objects, or was not written by lungseg.
+    """
+    path = find(place)
+    _verify(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = next((word for word in str(error).split() if "." in word and not word.endswith(".")), "an unknown object")
+        msg = (
+            f"the checkpoint {path} holds more than tensors and plain values ({named.strip('`')}); loading it could run "
+            "foreign code, so it was not loaded. Use a checkpoint written by lungseg"
+        )
+        raise CheckpointError(msg) from error
+    except (RuntimeError, EOFError, OSError, KeyError) as error:
+        msg = f"the checkpoint {path} cannot be read: {error}. Use the other one of best.ckpt and last.ckpt"
+        raise CheckpointError(msg) from error
+    if not isinstance(content, Mapping) or "lungseg" not in content or "state_dict" not in content:
+        msg = f"{path} is no checkpoint of lungseg: it has no record of its config. Give best.ckpt or last.ckpt of a run"
+        raise CheckpointError(msg)
+    record = content["lungseg"]
+    if int(record.get("format", 0)) > RECORD_FORMAT:
+        msg = f"{path} was written by lungseg {record.get('lungseg')}, which is newer than this one; update lungseg"
+        raise CheckpointError(msg)
+    return Checkpoint(
+        path,
+        record,
+        content["state_dict"],
+        int(content["epoch"]) + 1,
+        int(content["global_step"]),
+        dict(content),
+    )
+
+
+def _verify(path: Path) -> None:
+    """Check the archive's sums; a flipped bit or a missing end is named."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        size = path.stat().st_size
+        msg = (
+            f"the checkpoint {path} ({size} bytes) is cut off or no checkpoint at all ({error}). Use the other one of "
+            "best.ckpt and last.ckpt in that folder, or train again"
+        )
+        raise CheckpointError(msg) from error
+    if bad is not None:
+        msg = f"the checkpoint {path} is damaged: {bad} does not match its sum. Use the other one of best.ckpt and last.ckpt"
+        raise CheckpointError(msg)
+
+
+def load_weights(module: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights into a task.
+
+    Raises:
+        CheckpointError: the network is another one; names the first tensors that differ and the key to look at.
+    """
+    own = module.state_dict()
+    theirs = checkpoint.weights
+    missing = [name for name in own if name not in theirs]
+    extra = [name for name in theirs if name not in own]
+    shapes = [
+        f"{name} is {tuple(theirs[name].shape)}, the network wants {tuple(own[name].shape)}"
+        for name in own
+        if name in theirs and own[name].shape != theirs[name].shape
+    ]
+    if missing or extra or shapes:
+        parts = [f"{len(shapes)} tensors of other shapes: {first_five(shapes)}"] if shapes else []
+        parts += [f"{len(missing)} tensors are not in it: {first_five(missing)}"] if missing else []
+        parts += [f"{len(extra)} are unknown to the network: {first_five(extra)}"] if extra else []
+        model = checkpoint.record.get("config", {}).get("model")
+        msg = (
+            f"the checkpoint {checkpoint.path} is of another network. {'; '.join(parts)}. It was trained with "
+            f"model={model}; leave the model keys as they are there"
+        )
+        raise CheckpointError(msg)
+    module.load_state_dict(theirs)

@@ -1,0 +1,228 @@
+"""Train a network, test it, write the report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from lungseg import __version__, build, checkpoint
+from lungseg.callbacks.per_sample import PerSample
+from lungseg.errors import CheckpointError
+from lungseg.run_folder import recording, write_json
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: dict[str, Any]) -> int:
+    """Run the verb.
+
+    Args:
+        cfg: the resolved config, with `verb`, `run_dir` and `overrides`.
+
+    Returns:
+        0; every failure is raised.
+    """
+    with recording(cfg) as folder:
+        train(cfg, folder)
+    if cfg["report"]:
+        from lungseg.report.html import write_report
+
+        path = write_report([folder], folder)
+        log.info("report: %s", path)
+    return 0
+
+
+def train(cfg: dict[str, Any], folder: Path) -> None:
+    """Fit and test into a run folder."""
+    resumed = checkpoint.load(folder / "checkpoints" / "last.ckpt") if _has_state(cfg, folder) else None
+    data = build.data(cfg, folder, test_parts=tuple(cfg["test_parts"]), progress=store_progress(), jobs=cores())
+    module = data.module
+    module.require("train")
+    if cfg["test"] != "none":
+        module.require(*cfg["test_parts"])
+    _write_data(folder, module, data.facts)
+    task = build.task(cfg)
+    task.record = record(cfg, data)
+    write_json(folder / "model.json", describe(task.model))
+    if resumed is not None:
+        refuse_other_run(resumed, task.record)
+    callbacks = build.callbacks(cfg)
+    if not len(module.positions("val")):
+        log.warning("the split has no validation part: no best checkpoint is chosen, test=last is used")
+        if "checkpoints" in callbacks:
+            callbacks["checkpoints"].monitor = None
+    loggers = build.loggers(cfg, folder)
+    trainer = build.trainer(cfg, folder, callbacks=list(callbacks.values()), loggers=loggers)
+    for logger in loggers:
+        logger.log_hyperparams(_for_loggers(cfg))
+    try:
+        log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
+        trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
+        if cfg["test"] != "none":
+            _test(cfg, folder, task, module, trainer, callbacks)
+    finally:
+        close(loggers)
+
+
+def _test(cfg: dict[str, Any], folder: Path, task: Any, module: Any, trainer: Any, callbacks: dict[str, Any]) -> None:
+    """Test the chosen checkpoint on the parts named in the config."""
+    which = cfg["test"]
+    path = folder / "checkpoints" / f"{which}.ckpt"
+    if which == "best" and not path.exists():
+        which, path = "last", folder / "checkpoints" / "last.ckpt"
+    chosen = checkpoint.load(path)
+    checkpoint.load_weights(task, chosen)
+    best = getattr(callbacks.get("checkpoints"), "best_epoch", None)
+    facts = {
+        "checkpoint": {
+            "file": f"checkpoints/{path.name}",
+            "which": which,
+            "epoch": best if which == "best" and best else trainer.current_epoch,
+            "step": chosen.step,
+        },
+        "trained_on": list(cfg["data"]["sources"]),
+        "trained_run": str(folder),
+    }
+    tester = PerSample(
+        postprocess=build.postprocess(cfg), summarise=build.summarise(cfg), n_boot=cfg["n_boot"], facts=facts
+    )
+    trainer.callbacks.insert(0, tester)
+    trainer.test(task, datamodule=module, verbose=False)
+    log_headline(tester)
+
+
+def log_headline(tester: PerSample) -> None:
+    """Log the mean Dice of what was tested, by part and structure."""
+    if tester.frame is None:
+        return
+    for (part, structure), rows in tester.frame.groupby(["part", "structure"], sort=False):
+        log.info("%s %s: Dice %.4f over %d images", part, structure, rows["dice"].mean(), len(rows))
+
+
+def _has_state(cfg: dict[str, Any], folder: Path) -> bool:
+    """Tell whether there is something to resume from; a run killed before its first checkpoint starts afresh."""
+    if not cfg.get("resume"):
+        return False
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        return True
+    log.warning("%s holds no last.ckpt yet; the run starts from the beginning", folder)
+    return False
+
+
+def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
+    """Return what a checkpoint says about itself: plain values only."""
+    config = {key: value for key, value in cfg.items() if key not in ("verb", "run_dir", "overrides", "resume")}
+    return {
+        "format": checkpoint.RECORD_FORMAT,
+        "lungseg": __version__,
+        "name": cfg["name"],
+        "config": _plain(config),
+        "structures": list(cfg["data"]["structures"]),
+        "normalize": dict(data.facts["normalize"]),
+        "size": list(data.module.store.size),
+        "threshold": build.postprocess(cfg).threshold,
+        "trained_on": list(data.facts["sources"]),
+        "split_hash": data.facts["split"]["hash"],
+        "torch": str(torch.__version__),
+    }
+
+
+def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any]) -> None:
+    """Refuse to go on with another network, split, structures or preprocessing than the run began with.
+
+    Raises:
+        CheckpointError: names the keys that differ.
+    """
+    before = resumed.record
+    different = [
+        f"{key}: {_at(before, key)} before, {_at(now, key)} now"
+        for key in ("config.model", "config.task", "structures", "normalize", "split_hash", "config.seed")
+        if _at(before, key) != _at(now, key)
+    ]
+    if different:
+        msg = (
+            f"the run in {resumed.path.parents[1]} cannot be resumed, as it is another one now. {'; '.join(different)}. "
+            "Undo these changes, or start a new run without resume="
+        )
+        raise CheckpointError(msg)
+
+
+def _at(record: dict[str, Any], key: str) -> Any:
+    value: Any = record
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _for_loggers(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Return the config without paths, which may name people."""
+    return {key: value for key, value in cfg.items() if key not in ("paths", "run_dir", "overrides", "resume")}
+
+
+def _write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
+    """Write data.json and split.parquet."""
+    write_json(folder / "data.json", facts)
+    table = module.table
+    frame = pd.DataFrame({name: table.column(name).to_pylist() for name in ("sample_id", "subject_id", "source")})
+    frame["part"] = module.parts
+    frame.to_parquet(folder / "split.parquet", index=False)
+
+
+def describe(model: torch.nn.Module) -> dict[str, Any]:
+    """Return name and parameter counts of a network."""
+    return {
+        "class": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "in_channels": getattr(model, "in_channels", None),
+    }
+
+
+def store_progress() -> Callable[[int, int], None] | None:
+    """Return a progress bar for filling the store, where there is a terminal to show it."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.progress import Progress
+
+    bar = Progress(transient=True)
+    ids: list[Any] = []
+
+    def show(done: int, total: int) -> None:
+        if not ids:
+            bar.start()
+            ids.append(bar.add_task("preparing radiographs", total=total))
+        bar.update(ids[0], completed=done)
+        if done == total:
+            bar.stop()
+
+    return show
+
+
+def cores() -> int:
+    """Return the processors this process may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def close(loggers: list[Any]) -> None:
+    """Close the loggers, whatever happened: an open W&B run would swallow the next run of a sweep."""
+    for logger in loggers:
+        logger.finalize("success")
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(quiet=True)

@@ -1,0 +1,181 @@
+"""The LightningDataModule: parts of one table, served from one store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from lungseg.data.augment.base import Augmentation
+from lungseg.data.dataset import StoreDataset
+from lungseg.data.normalize import Normalize
+from lungseg.data.sampler import EpochSampler
+from lungseg.data.sources.base import Source
+from lungseg.data.store import Store
+from lungseg.data.table import SamplesTable
+from lungseg.errors import ConfigError, DataError
+from lungseg.types import Batch, Part
+
+
+class LungDataModule(LightningDataModule):
+    """Serves training batches in random order with augmentation, and every other part in table order.
+
+    Batches leave the loader as integers; they become float32 in [0, 1] and are normalised after the transfer to the
+    device.
+
+    Args:
+        table: the samples.
+        parts: (N,) the part of each sample: `train`, `val`, `test` or `unused`.
+        store: their pixels, in table order.
+        normalize: applied last.
+        sources: name -> (source, root), to read radiographs at their published size.
+        augment: for training batches.
+        batch_size: samples per batch on one device.
+        num_workers: loader processes; 0 loads in the training process. Weights do not depend on it.
+        seed: of order and augmentation.
+        test_parts: the parts that the test loader serves, one after the other.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: SamplesTable,
+        parts: NDArray[np.str_],
+        store: Store,
+        normalize: Normalize,
+        sources: Mapping[str, tuple[Source, Path]],
+        augment: Augmentation | None = None,
+        batch_size: int = 4,
+        num_workers: int = 0,
+        seed: int = 0,
+        test_parts: Sequence[Part] = ("test",),
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0"
+            raise ConfigError(msg)
+        self.table = table
+        self.parts = parts
+        self.store = store
+        self.normalize = normalize
+        self.sources = sources
+        self.augment = augment
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.test_parts = tuple(test_parts)
+        if not normalize.is_fitted:
+            normalize.fit(*store.mean_and_std(self.positions("train")))
+
+    def positions(self, *parts: Part) -> NDArray[np.int64]:
+        """Return the table positions of some parts, in table order."""
+        return np.flatnonzero(np.isin(self.parts, parts)).astype(np.int64)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Serve the training part in an order drawn from (seed, epoch)."""
+        dataset = StoreDataset(table=self.table, store=self.store, augment=self.augment, seed=self.seed)
+        limit = self.trainer.limit_train_batches if self.trainer is not None else 1.0
+        sampler = self._sampler(
+            self.positions("train"), shuffle=True, batches_done=self._batches_done, limit=limit or 1.0
+        )
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Serve the validation part in table order."""
+        return self._plain_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Serve the parts named `test_parts`, each in table order."""
+        return self._plain_loader(*self.test_parts)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
+        """Turn the integers into normalised float32, on the device."""
+        batch["image"] = self.normalize(batch["image"])
+        return cast("Batch", batch)
+
+    def original(self, position: int) -> NDArray[Any]:
+        """Read one radiograph as published: (H, W) or (H, W, 3) uint8 or uint16, bright = dense."""
+        row = self.table.row(position)
+        source, root = self.sources[row["source"]]
+        return source.read_image(root, row).pixels
+
+    def require(self, *parts: Part) -> None:
+        """Raise when a part is empty or holds samples without the masks that training or testing needs.
+
+        Raises:
+            ConfigError: the split leaves the part empty.
+            DataError: samples of the part have no mask.
+        """
+        for part in parts:
+            at = self.positions(part)
+            if not len(at):
+                msg = f"the split leaves no sample in the {part} part; see the split group, or data.sources"
+                raise ConfigError(msg)
+            if self.store.structures and not self.store.masked[at].all():
+                without = at[~self.store.masked[at]]
+                names = self.table.column("sample_id").take(without[:5]).to_pylist()
+                msg = (
+                    f"{len(without)} of {len(at)} samples in the {part} part have no mask of "
+                    f"{', '.join(self.store.structures)}: {', '.join(names)}. Leave them out with "
+                    "data.sources.<name>.missing=drop"
+                )
+                raise DataError(msg)
+
+    def _plain_loader(self, *parts: Part) -> DataLoader[Any]:
+        dataset = StoreDataset(table=self.table, store=self.store, augment=None, seed=self.seed)
+        return self._loader(dataset, self._sampler(self.positions(*parts), shuffle=False))
+
+    def _sampler(
+        self,
+        positions: NDArray[np.int64],
+        *,
+        shuffle: bool,
+        batches_done: Callable[[], int] = lambda: 0,
+        limit: int | float = 1.0,
+    ) -> EpochSampler:
+        trainer = self.trainer
+        return EpochSampler(
+            positions,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shuffle=shuffle,
+            batches_done=batches_done,
+            limit=limit,
+            rank=trainer.global_rank if trainer is not None else 0,
+            world_size=trainer.world_size if trainer is not None else 1,
+        )
+
+    def _batches_done(self) -> int:
+        """Count the batches trained on so far; restored from a checkpoint before the loader starts."""
+        if self.trainer is None:
+            return 0
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+
+    def _loader(self, dataset: StoreDataset, sampler: EpochSampler) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=_as_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread if self.num_workers else None,
+        )
+
+
+def _as_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """Hand the batch on: it was gathered as one."""
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Keep OpenCV from starting a thread pool in every worker."""
+    import cv2
+
+    cv2.setNumThreads(0)

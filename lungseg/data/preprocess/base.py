@@ -1,0 +1,48 @@
+"""What a preprocessing step takes and returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the whole published image lies on the grid of the network, in pixels of that grid.
+
+    A plain resize places it at (0, 0, H, W); a letterbox inside the grid; a crop lets it stick out (top < 0). It is
+    what maps logits back to the published grid.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A radiograph on its way into the store.
+
+    image: (H, W) or (H, W, 3) uint8 | uint16, bright = dense, full range of its dtype. masks: (K, H, W) uint8 in
+    {0, 1}, K structures (0 where the sample has none). placement: of the published image on the current grid.
+    """
+
+    image: NDArray[np.uint8] | NDArray[np.uint16]
+    masks: NDArray[np.uint8]
+    placement: Placement
+
+    def with_image(self, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Prepared:
+        """Return the same sample with other grey values on the same grid."""
+        return replace(self, image=image)
+
+
+class Step(Protocol):
+    """One deterministic step; the list of steps is part of the store's key and of the checkpoint."""
+
+    def __call__(self, sample: Prepared) -> Prepared:
+        """Return the changed sample; the one given is never written to."""
+        ...

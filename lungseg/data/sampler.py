@@ -1,0 +1,78 @@
+"""The order of training samples: a function of (seed, epoch), read from any position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+
+class EpochBatch(NamedTuple):
+    """The samples of one batch, with the epoch that seeds their augmentation."""
+
+    epoch: int
+    positions: NDArray[np.int64]
+
+
+class EpochSampler(Sampler[EpochBatch]):
+    """Yields the batches of an epoch, from any batch on.
+
+    The order of epoch e is a permutation drawn from (seed, e); nothing is remembered between epochs, so a run that
+    resumes at batch b of epoch e sees just the samples that the interrupted run had not seen. No Python list of
+    indices is kept (a million rows cost 8 MB).
+
+    Args:
+        positions: (N,) int64, table positions to draw from.
+        batch_size: samples per batch on one process.
+        seed: the run's seed.
+        shuffle: False gives table order in every epoch.
+        batches_done: returns how many batches the run has trained on so far; the epoch and the first batch follow.
+        limit: the trainer's `limit_train_batches`: at most this many batches an epoch (int) or this share (float).
+        rank: this process.
+        world_size: processes; batch i of the global order is cut into `world_size` neighbouring pieces.
+    """
+
+    def __init__(
+        self,
+        positions: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        batches_done: Callable[[], int] = lambda: 0,
+        limit: int | float = 1.0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.positions = positions
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.batches_done = batches_done
+        self.rank = rank
+        self.world_size = world_size
+        self.batches = -(-len(positions) // (batch_size * world_size))
+        self.epoch_batches = min(self.batches, limit) if isinstance(limit, int) else max(1, int(self.batches * limit))
+
+    def __len__(self) -> int:
+        """Return the number of batches that all samples fill; the trainer applies its own limit to it."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[EpochBatch]:
+        """Yield the rest of the epoch that the run stands in."""
+        epoch, start = divmod(self.batches_done(), self.epoch_batches) if self.shuffle else (0, 0)
+        order = self.positions
+        if self.shuffle:
+            key = np.array(
+                [self.seed & 0xFFFFFFFFFFFFFFFF, 0x6F72646572], np.uint64
+            )  # "order", apart from augmentation
+            draw = np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, epoch], np.uint64)))
+            order = draw.permutation(self.positions)
+        wide = self.batch_size * self.world_size
+        for batch in range(start, self.epoch_batches):
+            piece = order[batch * wide : (batch + 1) * wide]
+            share = -(-len(piece) // self.world_size)
+            yield EpochBatch(epoch, piece[self.rank * share : (self.rank + 1) * share])
