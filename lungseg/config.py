@@ -1,15 +1,18 @@
-"""Where the configuration lies, and its composition into one plain dict.
+"""Where the configuration lies, and its composition into one checked, plain dict.
 
 Nothing heavy is imported here: `--help` needs the folder and the names only. Hydra is imported by `compose`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lungseg.errors import ConfigError, near_name
+
 PACKAGE = Path(__file__).resolve().parent
+PARTS = ("train", "val", "test")
 
 
 def config_dir() -> Path:
@@ -20,35 +23,119 @@ def config_dir() -> Path:
     Raises:
         ConfigError: neither holds `train.yaml`: the installation is damaged.
     """
-    from lungseg.errors import ConfigError
-
     candidates = (PACKAGE / "conf", PACKAGE.parent / "conf")
     for folder in candidates:
         if (folder / "train.yaml").is_file():
             return folder
-    msg = f"No configuration in {candidates[0]} or {candidates[1]}: the installation is damaged; install lungseg again."
+    msg = f"no configuration in {candidates[0]} or {candidates[1]}: the installation is damaged; install lungseg again"
     raise ConfigError(msg)
+
+
+def verbs() -> dict[str, Path]:
+    """Return the root file of every verb: a verb is `conf/<verb>.yaml` plus `lungseg/commands/<verb>.py`."""
+    files = sorted(config_dir().glob("*.yaml"))
+    found = {file.stem: file for file in files if (PACKAGE / "commands" / f"{file.stem}.py").is_file()}
+    order = ("train", "evaluate", "predict", "report", "check", "prepare", "doctor")
+    return {verb: found[verb] for verb in (*(v for v in order if v in found), *sorted(set(found) - set(order)))}
 
 
 def compose(
     verb: str, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = (), *, run_dir: str | None = None
 ) -> dict[str, Any]:
-    """Compose the configuration of one run as a plain, resolved dict."""
-    from hydra import version
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.core.utils import setup_globals
-    from hydra.types import RunMode
-    from omegaconf import OmegaConf, open_dict
+    """Compose the configuration of one run as a plain, resolved and checked dict.
 
-    from lungseg.cli.schema import register
+    Args:
+        verb: name of the root file, such as `train`.
+        overrides: as on the command line, without sweeps.
+        config_dirs: more folders of YAML files, as by `--config-dir`.
+        run_dir: value of the key `run_dir`; a stand-in when None.
 
-    version.setbase("1.3")
-    setup_globals()
-    register()
-    loader = ConfigLoaderImpl(create_config_search_path(str(config_dir())))
-    cfg = loader.load_configuration(verb, list(overrides), RunMode.RUN)
-    with open_dict(cfg):
-        del cfg["hydra"]
-        cfg["verb"], cfg["overrides"], cfg["run_dir"] = verb, list(overrides), run_dir or "outputs/unstarted"
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+    Returns:
+        The keys of the root file and its groups, and `verb`, `overrides` (as given) and `run_dir`.
+
+    Raises:
+        ConfigError: all that is wrong with overrides, files and values, in one message.
+    """
+    from lungseg.cli.composition import Composer
+
+    conf = config_dir()
+    if not (conf / f"{verb}.yaml").is_file():
+        raise ConfigError(unknown_verb(verb))
+    config = Composer(verb, conf, config_dirs).compose(overrides, run_dir).config
+    check(config)
+    return config
+
+
+def unknown_verb(word: str) -> str:
+    """Say that there is no such verb, and which there are."""
+    names = list(verbs())
+    near = near_name(word, names)
+    hint = f"did you mean {near}? " if near else ""
+    return f"`{word}` is no verb and no key=value; {hint}The verbs are: {', '.join(names)}"
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check what several keys, or the range of one, decide together.
+
+    Raises:
+        ConfigError: all problems in one message.
+    """
+    problems = [*missing(config, str(config.get("verb"))), *_ranges(config), *_train_problems(config)]
+    if len(problems) == 1:
+        raise ConfigError(problems[0])
+    if problems:
+        raise ConfigError(f"{len(problems)} problems:" + "".join(f"\n  - {text}" for text in problems))
+
+
+def missing(config: Any, verb: str, path: str = "") -> Iterator[str]:
+    """Yield a sentence for every key that is still `???`."""
+    for key, value in config.items():
+        full = f"{path}{key}"
+        if value == "???":
+            how = "an experiment sets it; or give name=my_run" if full == "name" else f"{verb} needs {full}=..."
+            yield f"{full} is not set: {how}"
+        elif isinstance(value, Mapping):
+            yield from missing(value, verb, f"{full}.")
+
+
+def _ranges(config: Mapping[str, Any]) -> Iterator[str]:
+    data = config.get("data")
+    inner = data if isinstance(data, Mapping) else {}
+    least = {"seed": 0, "n_boot": 0, "num_workers": 0, "batch_size": 1, "jobs": 1, "sheet": 0}
+    for prefix, node in (("", config), ("data.", inner)):
+        for key, low in least.items():
+            value = node.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value < low:
+                yield f"{prefix}{key}={value} is below {low}"
+    for key in ("parts", "test_parts"):
+        for part in config.get(key) or []:
+            if part not in PARTS:
+                near = near_name(str(part), PARTS)
+                yield f"{key}: there is no part {part!r}" + (f"; did you mean {near}?" if near else f" in {PARTS}")
+    threshold = config.get("threshold")
+    if isinstance(threshold, float) and not 0 < threshold < 1:
+        yield f"threshold={threshold} is not between 0 and 1: it is compared with probabilities"
+    device = config.get("device")
+    if isinstance(device, str) and device.partition(":")[0] not in {"auto", "cpu", "cuda", "mps"}:
+        yield f"device={device} is none of auto, cpu, cuda, cuda:<number>, mps"
+    if isinstance(data, Mapping) and not data.get("sources"):
+        yield "data.sources is empty: choose a data set by data=<name>"
+
+
+def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    if config.get("verb") != "train":
+        return
+    for key, options in (("test", ("best", "last", "none")), ("monitor_mode", ("max", "min"))):
+        value = str(config.get(key))
+        if value not in options:
+            near = near_name(value, options)
+            yield f"{key}={value} is none of {', '.join(options)}" + (f"; did you mean {near}?" if near else "")
+    monitor = str(config.get("monitor"))
+    part, _, quantity = monitor.partition("/")
+    if part != "val" or not quantity:
+        yield f"monitor={monitor} is not a value of the validation part, such as val/dice; nothing may be selected on others"
+    wants = "min" if "loss" in quantity else "max"
+    if quantity and config.get("monitor_mode") in {"max", "min"} and config["monitor_mode"] != wants:
+        yield f"monitor={monitor} is best at its {wants}imum, but monitor_mode={config['monitor_mode']}; give monitor_mode={wants}"
+    if config.get("test") != "none" and not config.get("test_parts"):
+        yield "test_parts is empty; to test nothing give test=none"

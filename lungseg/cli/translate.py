@@ -1,0 +1,119 @@
+"""Hydra's and OmegaConf's messages in one sentence that names the key, the file and the near name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungseg.cli import schema
+from lungseg.errors import LungsegError, near_name
+
+KINDS = {"Integer": "a whole number", "bool": "true or false", "Boolean": "true or false", "Float": "a number"}
+IN_FILE = re.compile(r"In '([^']+)': ")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Tells where a key was set.
+
+    Args:
+        verb: whose configuration it is.
+        folders: of YAML files, shipped ones first.
+        given: keys set on the command line.
+    """
+
+    verb: str
+    folders: Sequence[Path]
+    given: Collection[str] = ()
+
+    def of(self, key: str) -> str:
+        """Return " (file, line n)" for the file that sets a key, "" when the command line does.
+
+        A file of the user comes before a shipped one of the same content.
+        """
+        if any(key == given or key.startswith(f"{given}.") for given in self.given):
+            return ""
+        last = re.escape(key.rpartition(".")[2])
+        pattern = re.compile(rf"(?:^|[\s{{,])['\"]?{last}['\"]?\s*:")
+        for folder in reversed(self.folders):
+            for file in sorted(folder.rglob("*.yaml")):
+                for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                    if pattern.search(line.partition(" #")[0]):
+                        return f" ({self.name(file)}, line {number})"
+        return ""
+
+    def name(self, file: Path) -> str:
+        """Return the path of a file, from the working folder where it lies below it."""
+        try:
+            return str(file.relative_to(Path.cwd()))
+        except ValueError:
+            return str(file)
+
+    def file(self, config: str) -> str:
+        """Return the path of a config such as `experiment/phantom`."""
+        for folder in self.folders:
+            if (folder / f"{config}.yaml").is_file():
+                return self.name(folder / f"{config}.yaml")
+        return config
+
+
+def sentence(error: Exception, origin: Origin, line: str | None = None) -> str:
+    """Put what Hydra or OmegaConf says into a sentence of ours.
+
+    Args:
+        error: as it was caught.
+        origin: of the keys.
+        line: the override that caused it, where there is one.
+    """
+    if isinstance(error, LungsegError):
+        return str(error) if not line or str(error).startswith(line) else f"{line}: {error}"
+    text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
+    start = IN_FILE.search(text)
+    where = origin.file(start.group(1)) if start else ""
+    prefix = f"{line}: " if line else (f"{where}: " if "." in where else "")
+    bad_key = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'(?:.|\n)*?full_key: (\S+)", text)
+    if bad_key:
+        return prefix + _no_key(*bad_key.groups(), origin)
+    bad_value = re.search(r"(?:Value|Cannot convert) '(.*?)' .*\n\s*full_key: (\S+)", text)
+    if bad_value:
+        value, key = bad_value.groups()
+        kind = next((told for word, told in KINDS.items() if word in bad_value.group(0)), "of the right type")
+        return f"{key}={value} is not {kind}{'' if line else origin.of(key)}"
+    missing = re.search(r"Could not (?:find|load) '([^']+?)/([^'/]+)'", text)
+    if missing:
+        group, choice = missing.groups()
+        options = re.search(r"Available options in '[^']+':\n((?:\t.*\n?)+)", text)
+        names = [option.strip() for option in options.group(1).splitlines()] if options else []
+        near = near_name(choice, names)
+        hint = f"; did you mean {near}?" if near else ""
+        known = f" There are: {', '.join(names)}" if names else ""
+        return f"{prefix}there is no {group}={choice}{hint}{known}"
+    gone = re.search(r"Could not delete from config\. '([^']+)' does not exist", text)
+    if gone:
+        return f"{prefix}there is no `{gone.group(1)}` to take out"
+    twice = re.search(r"Could not append '([^']+)'", text)
+    if twice and "already" in text:
+        return f"{prefix}{twice.group(1).partition('=')[0]} is chosen already; leave out the +: {twice.group(1)}"
+    unmatched = re.search(r"Could not (override|delete|append) '?([\w/@.]+)", text)
+    if unmatched and ("No match" in text or "Did you mean" in text):
+        fields = [*schema.SCHEMAS[origin.verb].__dataclass_fields__, "experiment", "size", "sweep", "debug", "local"]
+        near = near_name(unmatched.group(2), [name for name in fields if name != unmatched.group(2)])
+        hint = f"; did you mean `{near}`?" if near else ""
+        return f"{prefix}`{unmatched.group(2)}` is no group that {origin.verb} can {unmatched.group(1)} here{hint}"
+    lines = [part.strip() for part in IN_FILE.sub("", text).splitlines() if part.strip()]
+    key = next((part.partition(":")[2].strip() for part in lines if part.startswith("full_key")), "")
+    first = next((part for part in lines if not part.startswith(("full_key", "object_type", "Error merging"))), text)
+    return f"{prefix}{f'{key}: ' if key and key not in first else ''}{first}{origin.of(key) if key and not line else ''}"
+
+
+def _no_key(key: str, owner: str, full_key: str, origin: Origin) -> str:
+    """Say that a typed node has no such key."""
+    classes = {cls.__name__: cls for cls in (*schema.SCHEMAS.values(), schema.PathsSchema, schema.PaperSchema)}
+    names = list(classes[owner].__dataclass_fields__) if owner in classes else []
+    near = near_name(key, names)
+    parent = full_key.rpartition(".")[0]
+    place = f"`{parent}`" if parent else origin.verb
+    hint = f"; did you mean `{near}`?" if near else (f", which has: {', '.join(names)}" if names else "")
+    return f"`{full_key}` is no key of {place}{hint}"
