@@ -29,8 +29,8 @@ def check_structures(structures: Sequence[str]) -> None:
     for name in structures:
         if name not in STRUCTURES:
             near = near_name(name, STRUCTURES)
-            hint = f"; did you mean {near!r}?" if near else ""
-            msg = f"data.structures names {name!r}, which is no structure{hint} Known: {', '.join(STRUCTURES)}"
+            hint = f" Did you mean {near!r}?" if near else ""
+            msg = f"data.structures names {name!r}, which is no structure.{hint} Known: {', '.join(STRUCTURES)}"
             raise ConfigError(msg)
     if len(set(structures)) != len(structures):
         msg = f"data.structures names a structure twice: {', '.join(structures)}; name each once"

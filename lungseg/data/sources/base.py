@@ -73,10 +73,16 @@ class Source(ABC):
         inverted: The PNG, JPEG or TIFF files show dense parts dark (MONOCHROME1); they are turned at reading.
     """
 
-    name: ClassVar[str]
+    name: str
+    """Short name: the key in `data.sources` and the first part of every sample_id."""
     title: ClassVar[str]
+    """Name for people."""
     folder_names: ClassVar[tuple[str, ...]]
+    """Names of the folders it is published in."""
     home: ClassVar[str]
+    """Where to get it, its licence and the citation asked for."""
+    published: ClassVar[str] = ""
+    """How many radiographs the complete set has, in words."""
     masks_same_size: ClassVar[bool] = True
     """False where masks are published on another grid than the images; then only the aspect ratio must agree."""
 
@@ -152,7 +158,7 @@ class Source(ABC):
             raise DataError(msg)
         if not found:
             raise DataError(self._not_found(where))
-        return found[0]
+        return found[0].absolute()
 
     def index(self) -> SourceIndex:
         """Find the set and list its radiographs; logs what was found, kept aside and dropped.
@@ -273,7 +279,12 @@ class Source(ABC):
         return folder
 
     def _complete(self, folder: Path, *, named: bool) -> list[Path]:
-        return [path for path in candidates(folder, self.folder_names, named=named) if self.is_complete(path)]
+        """Complete copies; a folder inside a complete one belongs to it."""
+        found: list[Path] = []
+        for path in candidates(folder, self.folder_names, named=named):
+            if not any(path.is_relative_to(top) for top in found) and self.is_complete(path):
+                found.append(path)
+        return found
 
     def _not_found(self, where: str) -> str:
         tree = "\n".join(f"  {line}" for line in self.expected_tree().splitlines())

@@ -25,10 +25,10 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def candidates(folder: Path, names: Iterable[str], *, named: bool) -> Iterator[Path]:
-    """Folders that may be the top of a set: those named so below `folder`, and folders inside them.
+    """Folders that may be the top of a set: `folder` itself, those named so below it, and folders inside them.
 
     Args:
-        folder: Where to begin; it counts itself.
+        folder: Where to begin.
         names: Folder names of the set, compared without case.
         named: True = `folder` is known to belong to the set, so that the names do not matter.
 
@@ -36,7 +36,10 @@ def candidates(folder: Path, names: Iterable[str], *, named: bool) -> Iterator[P
         Folders to a depth of three below `folder`.
     """
     wanted = {name.lower() for name in names}
-    yield from _walk(folder, wanted, named or folder.resolve().name.lower() in wanted, SEARCH_DEPTH)
+    inside = named or folder.resolve().name.lower() in wanted
+    if not inside:
+        yield folder
+    yield from _walk(folder, wanted, inside, SEARCH_DEPTH)
 
 
 def _walk(folder: Path, wanted: set[str], inside: bool, depth: int) -> Iterator[Path]:
@@ -116,3 +119,13 @@ def by_stem(files: Iterable[Path], *, what: str) -> dict[str, Path]:
         )
         raise DataError(msg)
     return found
+
+
+def common_root(*folders: Path) -> Path:
+    """The nearest folder that holds all of `folders`, so that every path of a row is relative to one root."""
+    return Path(os.path.commonpath([folder.absolute() for folder in folders]))
+
+
+def relative(path: Path, root: Path) -> str:
+    """`path` below `root`, with forward slashes."""
+    return path.absolute().relative_to(root).as_posix()
