@@ -61,9 +61,7 @@ def compose(
     conf = config_dir()
     if not (conf / f"{verb}.yaml").is_file():
         raise ConfigError(unknown_verb(verb))
-    config = Composer(verb, conf, config_dirs).compose(overrides, run_dir).config
-    check(config)
-    return config
+    return Composer(verb, conf, config_dirs).compose(overrides, run_dir).config
 
 
 def unknown_verb(word: str) -> str:

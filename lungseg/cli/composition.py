@@ -12,7 +12,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lungseg.cli import schema
-from lungseg.cli.nodes import OWN, SPECIAL, no_argument, no_key, problems_of, shipped_values
+from lungseg.cli.nodes import SPECIAL, no_argument, no_key, problems_of, shipped_values
 from lungseg.cli.translate import Origin, sentence
-from lungseg.config import missing
+from lungseg.config import check, missing
 from lungseg.errors import ConfigError, LungsegError, near_name
 from lungseg.signatures import signature
 
@@ -48,12 +48,18 @@ class Composed:
         overrides: the given ones, `++` put before constructor arguments that no file states.
         multirun: a sweep group switched multirun on.
         params: what that group sweeps over, by key.
+        has_folder: the verb writes a run folder.
+        run_dir: given by `hydra.run.dir=`.
+        sweep_dir: given by `hydra.sweep.dir=`.
     """
 
     config: dict[str, Any]
     overrides: list[str]
     multirun: bool = False
     params: dict[str, str] = field(default_factory=dict)
+    has_folder: bool = True
+    run_dir: str | None = None
+    sweep_dir: str | None = None
 
 
 class Composer:
@@ -170,12 +176,18 @@ class Composer:
         top = [(k, text) for k, text in found if not any(k.startswith(f"{other}.") for other, _ in found if other != k)]
         raise_all(f"{key}{text}{origin.of(key)}" for key, text in top)
         config["overrides"] = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
+        if not self.allow_missing:
+            check(config)
         hydra = base.hydra
+        given = {o.key_or_group: str(o.value()) for o in parsed if o.is_hydra_override() and not o.is_sweep_override()}
         return Composed(
             config,
             [final.get(id(o), str(o.input_line)) for o in parsed],
             multirun=hydra.mode == RunMode.MULTIRUN,
             params={str(k): str(v) for k, v in (hydra.sweeper.get("params") or {}).items()},
+            has_folder=hydra.runtime.choices["hydra/job_logging"] != "console",
+            run_dir=given.get("hydra.run.dir"),
+            sweep_dir=given.get("hydra.sweep.dir"),
         )
 
     def _is_choice(self, override: Override) -> bool:
@@ -284,19 +296,34 @@ class Composer:
         ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
 
     def _plain(self, cfg: DictConfig, origin: Origin, run_dir: str | None) -> dict[str, Any]:
-        """Resolve to plain containers, with the keys that the program adds."""
-        node = OmegaConf.create({k: cfg._get_node(k) for k in cfg if k != "hydra"})
-        OmegaConf.set_struct(node, False)
         try:
             if not self.allow_missing:
-                raise_all(missing(OmegaConf.to_container(node), self.verb))
-            name = None if OmegaConf.is_missing(node, "name") else node.get("name")
-            node["verb"] = self.verb
-            node["run_dir"] = run_dir or f"{node.paths.outputs}/{name or self.verb}/not_started"
-            plain = OmegaConf.to_container(node, resolve=True)
+                raise_all(missing({k: v for k, v in _unresolved(cfg).items() if k != "hydra"}, self.verb))
+            return plain(cfg, self.verb, run_dir)
         except OmegaConfBaseException as error:
             raise ConfigError(sentence(error, origin)) from error
-        return dict(plain) if isinstance(plain, dict) else {}
+
+    def has(self, key: str) -> bool:
+        """Say whether the verb has a root key."""
+        return key in self._roots()
+
+    def plan(self, lines: Sequence[str], *, multirun: bool) -> tuple[Composed, list[str]]:
+        """Check a run, or every job of a sweep.
+
+        Args:
+            lines: the overrides.
+            multirun: `-m` is given; a sweep group may switch it on too.
+
+        Returns:
+            The run, or the first job; and the overrides as Hydra must be given them.
+
+        Raises:
+            ConfigError: all that is wrong.
+        """
+        first = self.compose(lines if not multirun else self.jobs(lines, {})[0])
+        if not multirun and not first.multirun:
+            return first, first.overrides
+        return replace(first, multirun=True), self.sweep(lines, first.params)
 
     def jobs(self, lines: Sequence[str], params: dict[str, str]) -> list[list[str]]:
         """Return the overrides of every job of a sweep, in the order of Hydra's sweeper.
@@ -338,6 +365,20 @@ class Composer:
             forced |= {line.partition("=")[0] for line in composed.overrides if line.startswith("++")}
         raise_all(problems)
         return [f"++{line}" if f"++{line.partition('=')[0]}" in forced else line for line in lines]
+
+
+def plain(cfg: DictConfig, verb: str, run_dir: str | None) -> dict[str, Any]:
+    """Resolve to plain containers, without Hydra's part, with the keys that the program adds."""
+    node = OmegaConf.create({k: cfg._get_node(k) for k in cfg if k != "hydra"})
+    OmegaConf.set_struct(node, False)
+    name = None if OmegaConf.is_missing(node, "name") else node.get("name")
+    node["verb"] = verb
+    node["run_dir"] = run_dir or f"{node.paths.outputs}/{name or verb}/not_started"
+    return {str(key): value for key, value in OmegaConf.to_container(node, resolve=True).items()}  # type: ignore[union-attr]
+
+
+def _unresolved(cfg: DictConfig) -> dict[str, Any]:
+    return {str(key): value for key, value in OmegaConf.to_container(cfg).items()}  # type: ignore[union-attr]
 
 
 def quoted(text: str) -> str:

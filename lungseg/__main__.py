@@ -1,0 +1,392 @@
+"""`python -m lungseg [verb] [overrides]`; `train` when no verb is given.
+
+Only this module knows Hydra's runtime. A command line is checked in full before Hydra makes a folder and before
+anything heavy is imported; the verb's module is imported when its job starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lungseg import __version__, config
+from lungseg.errors import ConfigError, LungsegError, near_name
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from lungseg.cli.composition import Composer
+    from lungseg.cli.runs import Outcome
+
+WITH_VALUE = {"--config-dir": "-cd", "--cfg": "-c", "--package": "-p"}
+WITHOUT_VALUE = {"--multirun": "-m", "--run": "-r", "--resolve": "", "--hydra-help": "", "--shell-completion": "-sc"}
+OURS = {"--help": "-h", "--version": ""}
+REFUSED = {
+    "--config-name": "the configuration's name is the verb: lungseg evaluate ...",
+    "--config-path": "to add YAML files of your own give --config-dir",
+    "--experimental-rerun": "to go on with a run give resume=<run folder>",
+}
+STOPS_A_SWEEP = {75, 130}
+"""Exit codes of a job that was stopped from outside: the jobs after it are not started."""
+DISTRIBUTED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass
+class Request:
+    """A command line in its parts.
+
+    Args:
+        verb: `train` when none is given.
+        overrides: the `key=value` words.
+        flags: for Hydra, with their values.
+        config_dirs: of `--config-dir`.
+        help: about what help is asked: "" for the overview, None when none is asked.
+        version: the version is asked.
+        multirun: `-m` is given.
+        shows: a flag is given that shows something instead of running.
+    """
+
+    verb: str = "train"
+    overrides: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    config_dirs: list[Path] = field(default_factory=list)
+    help: str | None = None
+    version: bool = False
+    multirun: bool = False
+    shows: bool = False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        argv: words after the program's name; those of the process when None.
+    """
+    try:
+        request = read(sys.argv[1:] if argv is None else argv)
+        if request.version:
+            sys.stdout.write(f"lungseg {__version__}\n")
+            return 0
+        if request.help is not None:
+            from lungseg.cli import help as texts
+
+            text = texts.about(request.help, request.config_dirs) if request.help else None
+            sys.stdout.write(text or texts.overview(request.config_dirs))
+            return 0
+        return run(request)
+    except LungsegError as error:
+        complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:  # `lungseg --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def read(words: list[str]) -> Request:
+    """Split a command line into verb, overrides and flags.
+
+    Raises:
+        ConfigError: a flag or the verb is not known.
+    """
+    request = Request()
+    long = {short: name for name, short in (WITH_VALUE | WITHOUT_VALUE | OURS | {"--info": "-i"}).items() if short}
+    left = list(words)
+    bare: list[str] = []
+    while left:
+        word = left.pop(0)
+        if not word.startswith("-"):
+            (bare if "=" not in word and not word.startswith("~") else request.overrides).append(word)
+            continue
+        name, equals, value = word.partition("=")
+        name = long.get(name, name)
+        if name in WITH_VALUE:
+            if not equals and not left:
+                msg = f"{word} wants a value"
+                raise ConfigError(msg)
+            value = value if equals else left.pop(0)
+            request.flags += [name, value]
+            if name == "--config-dir":
+                request.config_dirs.append(Path(value).expanduser())
+        elif name == "--info":
+            known = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+            request.flags += [name, *([left.pop(0)] if left and left[0] in known else [])]
+        elif name in WITHOUT_VALUE:
+            request.flags += [name] if name != "--multirun" else []
+        elif name not in OURS:
+            near = near_name(name, [*WITH_VALUE, *WITHOUT_VALUE, *OURS, "--info"])
+            hint = REFUSED.get(name) or (f"did you mean {near}?" if near else "see: lungseg --help")
+            msg = f"{word} is no flag; {hint}"
+            raise ConfigError(msg)
+        request.multirun |= name == "--multirun"
+        request.version |= name == "--version"
+        if name == "--help":
+            request.help = ""
+        request.shows |= name in {"--cfg", "--info", "--hydra-help", "--shell-completion"}
+    _take_verb(request, bare)
+    return request
+
+
+def _take_verb(request: Request, bare: list[str]) -> None:
+    """Find the verb among the words that are no overrides."""
+    if bare and bare[0] == "help":
+        request.help = bare[1] if len(bare) > 1 else ""
+        return
+    if request.help == "" and bare:
+        request.help = bare[0]
+        return
+    if bare:
+        if bare[0] not in config.verbs():
+            raise ConfigError(config.unknown_verb(bare[0]))
+        request.verb = bare[0]
+    if len(bare) > 1:
+        msg = f"`{bare[1]}` is no key=value (the verb is {bare[0]} already)"
+        raise ConfigError(msg)
+
+
+def run(request: Request) -> int:
+    """Check a command line, then hand it to Hydra.
+
+    Raises:
+        ConfigError: all that is wrong with it; nothing was made or written.
+        ResourceError: the run folder cannot be made.
+    """
+    conf = config.config_dir()
+    if "--shell-completion" in request.flags:
+        return _complete(request, conf)
+    from lungseg.cli.composition import Composer, quoted
+    from lungseg.cli.runs import new_folder, shown
+
+    composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
+    lines, folder = _resumed(composer, request)
+    composed, lines = composer.plan(lines, multirun=request.multirun)
+    cfg = composed.config
+    if request.shows:
+        _hydra(request, conf, lines, lambda _: 0)
+        return 0
+    outputs = Path(cfg["paths"]["outputs"])
+    job = Job(request, {}, composed.has_folder)
+    if composed.multirun:
+        if folder is not None or cfg.get("resume"):
+            msg = "resume takes up one run: give the folder of one job, resume=outputs/sweeps/<time>/<number>, without -m"
+            raise ConfigError(msg)
+        sweep = Path(composed.sweep_dir) if composed.sweep_dir else new_folder(outputs / "sweeps")
+        flags = ["--multirun"] if request.multirun else []
+        try:
+            _hydra(request, conf, [*lines, f"hydra.sweep.dir={quoted(str(sweep))}"], job.start, flags)
+        except SystemExit as stop:
+            if stop.code not in STOPS_A_SWEEP:
+                raise
+        return _after_sweep(job, sweep, report=bool(cfg.get("report")))
+    folder = folder or (Path(composed.run_dir) if composed.run_dir else None)
+    if folder is None and composed.has_folder:
+        _refuse_lone_ranks()
+        folder = new_folder(outputs / str(cfg.get("name") or request.verb))
+    lines = [*lines, f"hydra.run.dir={quoted(str(shown(folder)) if folder else '.')}"]
+    _hydra(request, conf, lines, job.start)
+    return job.outcomes[0].exit_code if job.outcomes else 1
+
+
+def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | None]:
+    """Put the overrides of the run that is taken up before those given now; return its folder too."""
+    from lungseg.cli.composition import quoted
+    from lungseg.cli.runs import key_of, newest_unfinished, stored_overrides
+
+    given = [line for line in request.overrides if key_of(line) == "resume"]
+    if not given or request.shows or not composer.has("resume"):
+        return request.overrides, None
+    rest = [line for line in request.overrides if key_of(line) != "resume"]
+    value = composer.parse(given)[-1].value()
+    if value is None:
+        return rest, None
+    if str(value) == "auto":
+        cfg = composer.plan(rest, multirun=request.multirun)[0].config
+        folder = newest_unfinished(Path(cfg["paths"]["outputs"]) / str(cfg["name"]), rest)
+        if folder is None:
+            return rest, None
+    else:
+        folder = Path(str(value)).expanduser()
+    lines = [*stored_overrides(folder), *rest, f"resume={quoted(os.path.abspath(folder))}"]
+    return [*lines, "hydra.mode=RUN"], folder
+
+
+def _refuse_lone_ranks() -> None:
+    """Refuse processes started together from outside that would each make a folder of their own.
+
+    Raises:
+        ConfigError: they are, and were not told a common folder.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        msg = "several processes were started at once (WORLD_SIZE > 1); give them one folder: hydra.run.dir=outputs/..."
+        raise ConfigError(msg)
+
+
+def _hydra(
+    request: Request, conf: Path, lines: list[str], start: Callable[[DictConfig], int], flags: list[str] | None = None
+) -> None:
+    """Run Hydra's own program on a checked command line."""
+    import hydra
+
+    before = sys.argv
+    sys.argv = [before[0], *request.flags, *(flags or []), *lines]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf), config_name=request.verb)(start)()
+    finally:
+        sys.argv = before
+
+
+def _complete(request: Request, conf: Path) -> int:
+    """Answer the shell: Hydra's completion, for the verb that stands on the line."""
+    from lungseg.cli import schema
+
+    schema.register()
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    position = next((n for n, word in enumerate(words) if word.rpartition("/")[2] == "lungseg"), 0) + 1
+    if position < len(words):
+        first = words[position]
+        if first in config.verbs() and position + 1 < len(words):
+            request.verb = first
+            del words[position]
+        elif position + 1 == len(words):
+            sys.stdout.write(" ".join([*(verb for verb in config.verbs() if verb.startswith(first)), ""]))
+        os.environ["COMP_LINE"] = " ".join(["lungseg", *words[position:]])
+    sys.argv[0] = "lungseg"  # completion is installed for the console script
+    _hydra(request, conf, request.overrides, lambda _: 0)
+    return 0
+
+
+@dataclass
+class Job:
+    """What Hydra calls, once for a run and once for every job of a sweep.
+
+    Args:
+        request: the command line.
+        outcomes: filled by `start`, by job number.
+        has_folder: the verb writes a run folder.
+    """
+
+    request: Request
+    outcomes: dict[int, Outcome]
+    has_folder: bool
+
+    def start(self, cfg: DictConfig) -> int:
+        """Run the verb on a composed configuration; never raises but to stop a sweep."""
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import OmegaConf
+
+        from lungseg.cli.composition import plain, quoted
+        from lungseg.cli.runs import Outcome, record_failure, shown
+
+        hydra_cfg = HydraConfig.get()
+        number = 0 if OmegaConf.is_missing(hydra_cfg.job, "num") else int(hydra_cfg.job.num)
+        in_sweep = not OmegaConf.is_missing(hydra_cfg.job, "num")
+        overrides = [str(line) for line in hydra_cfg.overrides.task]
+        folder = shown(Path(hydra_cfg.runtime.output_dir)) if self.has_folder or in_sweep else None
+        values = plain(cfg, self.request.verb, str(folder) if folder else None)
+        values["overrides"] = overrides
+        # Lightning starts the other ranks by running sys.argv again: they must get this job's overrides and folder, and
+        # no sweep. With Hydra's runtime in sight it would add the folder of a single run instead.
+        before, ranks = sys.argv, {key: os.environ.get(key) for key in DISTRIBUTED}
+        where = [f"hydra.run.dir={quoted(str(folder))}"] if folder else []
+        flags = [word for path in self.request.config_dirs for word in ("--config-dir", str(path))]
+        sys.argv = [before[0], self.request.verb, *flags, *overrides, *where, "hydra.mode=RUN"]
+        HydraConfig.instance().cfg = None
+        try:
+            code, error = _guarded(self.request.verb, values, folder)
+        finally:
+            sys.argv = before
+            if in_sweep:
+                _leave_group(ranks)
+        outcome = Outcome(tuple(overrides), code, error, folder)
+        self.outcomes[number] = outcome
+        if code and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
+            record_failure(folder, self.request.verb, outcome)
+        if in_sweep and code in STOPS_A_SWEEP:
+            raise SystemExit(code)
+        return code
+
+
+def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[int, str | None]:
+    """Run a verb; return its exit code and, if it failed, the message."""
+    try:
+        return int(importlib.import_module(f"lungseg.commands.{verb}").run(values)), None
+    except LungsegError as error:
+        _keep_traceback(folder)
+        complain(error)
+        return error.exit_code, f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130, "interrupted"
+    except Exception as error:  # a job's fault must not stop the sweep
+        _keep_traceback(folder)
+        traceback.print_exc()
+        return 1, f"{type(error).__name__}: {error}"
+
+
+def _keep_traceback(folder: Path | None) -> None:
+    """Write the whole traceback into the log file; the screen shows the sentence."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exc()
+    if folder is None:
+        return
+    try:
+        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        return  # the disk is what failed; the sentence is shown in any case
+
+
+def _leave_group(ranks: dict[str, str | None]) -> None:
+    """Undo what a distributed job leaves behind, or the next job of the sweep would take itself for a child."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+    for key, value in ranks.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
+
+
+def _after_sweep(job: Job, sweep: Path, *, report: bool) -> int:
+    """Write the joined report, say what failed, and return the exit code of a sweep."""
+    from lungseg.cli.runs import outcomes_of, shown, summary
+
+    outcomes = [job.outcomes[n] for n in sorted(job.outcomes)] or outcomes_of(sweep)
+    done = [outcome.folder for outcome in outcomes if not outcome.exit_code and outcome.folder is not None]
+    code = 0
+    if report and done:
+        try:
+            path = importlib.import_module("lungseg.report.html").write_report(done, sweep)
+            sys.stdout.write(f"joined report: {shown(path)}\n")
+        except LungsegError as error:
+            complain(error)
+            code = error.exit_code
+        except Exception:  # the runs are worth more than their report
+            traceback.print_exc()
+            code = 1
+    told = summary(outcomes)
+    if told is None:
+        return code
+    sys.stderr.write(f"{told}\n")
+    stops = [outcome.exit_code for outcome in outcomes if outcome.exit_code in STOPS_A_SWEEP]
+    return stops[0] if stops else 1
+
+
+def complain(error: LungsegError) -> None:
+    """Write an error for the user, in red on a terminal."""
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    name = f"\x1b[31m{type(error).__name__}:\x1b[0m" if colour else f"{type(error).__name__}:"
+    sys.stderr.write(f"{name} {error}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
