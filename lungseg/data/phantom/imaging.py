@@ -44,7 +44,7 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     look = rng.choice(["film", "digital", "processed", "portable"], p=[0.34, 0.2, 0.28, 0.18])
     low, high, air, local, scatter, noise = {
         "film": ((0.42, 0.68), (0.84, 0.98), (0.15, 0.45), (0.0, 0.15), (0.0, 0.2), (0.001, 0.005)),
-        "digital": ((0.08, 0.28), (0.55, 0.92), (0.0, 0.03), (0.0, 0.3), (0.0, 0.15), (0.001, 0.008)),
+        "digital": ((0.11, 0.30), (0.55, 0.92), (0.0, 0.03), (0.0, 0.3), (0.0, 0.15), (0.001, 0.008)),
         "processed": ((0.22, 0.48), (0.62, 0.86), (0.0, 0.18), (0.4, 1.3), (0.0, 0.1), (0.002, 0.009)),
         "portable": ((0.25, 0.55), (0.55, 0.85), (0.0, 0.25), (0.0, 0.8), (0.1, 0.35), (0.003, 0.02)),
     }[str(look)]
@@ -106,7 +106,7 @@ def develop(rendering: Rendering, exposure: Exposure, rng: np.random.Generator) 
     if short > 200:
         noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(2.0)
     v += noise * np.float32(exposure.noise) * (0.4 + np.clip(v, 0, 1))
-    return np.clip(v, 0, 1)
+    return np.asarray(np.clip(v, 0, 1), dtype=np.float32)
 
 
 def _letters(v: Plane, rng: np.random.Generator) -> None:
@@ -214,4 +214,4 @@ def finish(v: Plane, rendering: Rendering, exposure: Exposure, rng: np.random.Ge
                 half, tall = int(rng.uniform(0.05, 0.16) * w), int(rng.uniform(0.03, 0.08) * h)
                 v[:tall, max(0, x - half) : x + half] = 0.0 if rng.random() < 0.85 else 1.0
     _letters(v, rng)
-    return np.clip(v, 0, 1)
+    return np.asarray(np.clip(v, 0, 1), dtype=np.float32)

@@ -104,4 +104,4 @@ def draw_opacity(
         for shape, weight in _patches(anatomy, rng):
             share += np.float32(weight * 0.8) * (1 - share) * soft(fill(size, [to_pixels(shape)]), 0.075 * unit)
         share *= np.clip(0.85 + 0.42 * texture, 0.1, 1.5) * strength
-    return np.clip(share, 0, 0.92).astype(np.float32)
+    return np.asarray(np.clip(share, 0, 0.92), dtype=np.float32)

@@ -38,7 +38,7 @@ class Organs:
 
 
 def chest_wall(anatomy: Anatomy, side: int, y: float | np.ndarray) -> np.ndarray:
-    """x (positive on both sides) of the inner chest wall at height y."""
+    """Reach (x, positive on both sides) of the inner chest wall at height y."""
     depth = anatomy.cp_depth[0 if side < 0 else 1]
     down = np.asarray(y, dtype=np.float64) / depth
     knots = (-0.02, 0.02, 0.05, 0.11, 0.22, 0.37, 0.59, 0.79, 1.0)
@@ -58,7 +58,7 @@ def chest_wall(anatomy: Anatomy, side: int, y: float | np.ndarray) -> np.ndarray
 
 
 def dome_top(anatomy: Anatomy, pose: Pose, side: int) -> float:
-    """y of the top of a diaphragm dome."""
+    """Level (y) of the top of a diaphragm dome."""
     drop = 0.0 if side < 0 else anatomy.dome_drop
     return max(anatomy.cp_depth) - anatomy.dome + drop + pose.breath
 
@@ -127,7 +127,8 @@ def _heart(anatomy: Anatomy, pose: Pose) -> Points:
     )
     c, s = np.cos(anatomy.heart_tilt), np.sin(anatomy.heart_tilt)
     pivot = np.array([0.1, floor - 0.4 * height])
-    return (outline - pivot) @ np.array([[c, s], [-s, c]]) + pivot + np.array([pose.yaw, 0.0])
+    turned: Points = (outline - pivot) @ np.array([[c, s], [-s, c]]) + pivot + np.array([pose.yaw, 0.0])
+    return turned
 
 
 def _mediastinum(anatomy: Anatomy, pose: Pose, heart: Points) -> Points:
@@ -153,7 +154,8 @@ def _mediastinum(anatomy: Anatomy, pose: Pose, heart: Points) -> Points:
         (neck + 0.03, -1.4),
     ]
     outline = curve(right + left, closed=True, steps=6)
-    return outline + np.array([0.6 * pose.yaw, 0.0])
+    outline += np.array([0.6 * pose.yaw, 0.0])
+    return outline
 
 
 def _airways(anatomy: Anatomy, pose: Pose) -> tuple[Points, ...]:
@@ -219,13 +221,13 @@ def _gas(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[Points
     """Gastric bubble below the left dome, with a level when standing, and a little gas in the colon."""
     shapes = []
     under = dome_top(anatomy, pose, 1)
-    if anatomy.bubble > 0.25:
+    if anatomy.bubble > 0.35:
         rx, ry = 0.10 + 0.22 * anatomy.bubble, 0.06 + 0.12 * anatomy.bubble
         bubble = ellipse(0.45 + 0.08 * rng.normal(), under + 0.14 + ry, rx, ry, tilt=0.2 * rng.normal())
         if pose.view == "PA":
             bubble[:, 1] = np.minimum(bubble[:, 1], under + 0.14 + 1.25 * ry)
         shapes.append(bubble)
-    for _ in range(int(rng.integers(0, 5))):
+    for _ in range(int(rng.integers(0, 4))):
         x, y = rng.uniform(-0.7, 0.9), under + rng.uniform(0.55, 1.3)
         shapes.append(ellipse(x, y, rng.uniform(0.05, 0.16), rng.uniform(0.04, 0.10), tilt=rng.uniform(-1, 1)))
     return tuple(shapes)

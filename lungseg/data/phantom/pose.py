@@ -46,7 +46,8 @@ class Pose:
         c, s = np.cos(self.angle), np.sin(self.angle)
         turned = p @ np.array([[c, s], [-s, c]])
         # -0.5: cv2 puts pixel centres on whole numbers
-        return turned + np.array([size[1] / 2 - 0.5, size[0] / 2 - 0.5]) + np.array(self.shift) * short
+        moved: Points = turned + np.array([size[1] / 2 - 0.5, size[0] / 2 - 0.5]) + np.array(self.shift) * short
+        return moved
 
 
 def draw_pose(rng: np.random.Generator, anatomy: Anatomy) -> Pose:

@@ -136,7 +136,7 @@ def render(anatomy: Anatomy, pose: Pose, size: tuple[int, int], *, patient: Stre
     # --- the patient as water: trunk, arms, head
     trunk, arms = fill(size, [project(organs.torso)]), fill(size, [project(p) for p in organs.arms])
     body = np.maximum(trunk, arms)
-    wall = 0.55 * inflate(trunk, 0.30 * unit) + 0.45 * inflate(trunk, 0.95 * unit)
+    wall = 0.70 * inflate(trunk, 0.30 * unit) + 0.30 * inflate(trunk, 0.95 * unit)
     thick = soft(np.maximum(wall, 0.62 * inflate(arms, 0.36 * unit)), 0.02 * unit)
     domes = fill(size, [project(p) for p in organs.domes])
     belly = soft(domes, 0.02 * unit)
@@ -145,7 +145,7 @@ def render(anatomy: Anatomy, pose: Pose, size: tuple[int, int], *, patient: Stre
         total += 0.45 * shape(organs.head, 0.03) * thick
     for breast in organs.breasts:
         fold = inflate(fill(size, [project(breast)]), 0.34 * unit)
-        total += np.float32(0.05 + 0.13 * min(anatomy.breast, 1.2)) * soft(fold, 0.012 * unit)
+        total += np.float32(0.04 + 0.09 * min(anatomy.breast, 1.2)) * soft(fold, 0.02 * unit)
     if not organs.breasts:
         for muscle in organs.pectorals:
             total += np.float32(0.16 * anatomy.muscle) * shape(muscle, 0.05)
@@ -163,27 +163,32 @@ def render(anatomy: Anatomy, pose: Pose, size: tuple[int, int], *, patient: Stre
     if opacity is not None:
         air *= 1 - opacity
     total -= np.float32(0.47) * air
+    open_air = clear * (1 - np.maximum(heart, middle))
     grain = cloud(texture, size, 3.9 * min(size) / max(unit, 1))
     total += air * (np.float32(0.15 * anatomy.vessel) * vessels + np.float32(0.010) * grain)
     for x, y in organs.hila:
         for rx, ry, blur, dense in ((0.07, 0.16, 0.05, 0.09), (0.20, 0.38, 0.16, 0.10)):
             total += (
-                np.float32(dense * anatomy.vessel) * shape(ellipse(x, y, rx, ry), blur) * clear * (0.6 + 0.6 * vessels)
+                np.float32(dense * anatomy.vessel)
+                * shape(ellipse(x, y, rx, ry), blur)
+                * open_air
+                * (0.6 + 0.6 * vessels)
             )
-    total -= np.float32(0.11) * shape(organs.airways[0], 0.014)
+    total -= np.float32(0.09) * shape(organs.airways[0], 0.022)
     for bronchus in organs.airways[1:]:
         total -= np.float32(0.05) * shape(bronchus, 0.014)
     if organs.gas:
-        total -= np.float32(0.20) * soft(fill(size, [project(p) for p in organs.gas]), 0.02 * unit) * belly
+        total -= (
+            np.float32(0.17 * anatomy.bubble) * soft(fill(size, [project(p) for p in organs.gas]), 0.025 * unit) * belly
+        )
 
     # --- bone
-    cage = np.clip(
-        soft(cv2.dilate(lungs, np.ones((3, 3), np.uint8), iterations=max(1, round(0.03 * unit))), 0.02 * unit), 0, 1
-    )
+    wide = cv2.dilate(lungs, np.ones((3, 3), np.uint8), iterations=max(1, round(0.03 * unit)))
+    cage = np.clip(soft(np.asarray(wide, dtype=np.uint8), 0.02 * unit), 0, 1)
     back = _bone(bones.back_ribs, project, size, unit, core=165, rim=0.014)
     front = _bone(bones.front_ribs, project, size, unit, core=165, rim=0.012)
     # scatter hides the ribs before heart and liver
-    bone = (np.float32(0.115) * back + np.float32(0.085) * front * cage) * (
+    bone = (np.float32(0.115) * back + np.float32(0.065) * front * cage) * (
         0.18 + 0.82 * np.clip(air, 0, 1) / np.maximum(clear, 0.6)
     )
     bone += np.float32(0.13) * _bone(bones.clavicles, project, size, unit, core=170, rim=0.016)

@@ -67,7 +67,8 @@ def ellipse(x: float, y: float, rx: float, ry: float, *, tilt: float = 0.0, step
 
 def mirrored(points: Points, side: int) -> Points:
     """Put a shape that is drawn at x > 0 on `side`: -1 = image left (the patient's right), +1 = image right."""
-    return points * np.array([float(side), 1.0])
+    turned: Points = points * np.array([float(side), 1.0])
+    return turned
 
 
 def fixed(points: Points) -> NDArray[np.int32]:
@@ -90,16 +91,22 @@ def stroke(plane: NDArray[np.uint8], lines: Sequence[Points], value: int, thickn
 
 def soft(plane: NDArray[np.uint8] | Plane, sigma: float) -> Plane:
     """Blur to float32; uint8 planes are scaled to [0, 1]. Wide blurs are done at a lower resolution, for speed."""
-    f = plane.astype(np.float32) / np.float32(255) if plane.dtype == np.uint8 else plane.astype(np.float32)
+    f = plane.astype(np.float32)
+    if plane.dtype == np.uint8:
+        f /= np.float32(255)
     if sigma < 0.2:
         return f
     step = int(min(16, sigma // 3))
     if step < 2:
-        return cv2.GaussianBlur(f, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        return _plane(cv2.GaussianBlur(f, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
     h, w = f.shape
     small = cv2.resize(f, (max(1, w // step), max(1, h // step)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REPLICATE)
-    return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
+    return _plane(cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC))
+
+
+def _plane(values: np.ndarray) -> Plane:
+    return np.asarray(values, dtype=np.float32)
 
 
 def inflate(plane: NDArray[np.uint8], reach: float) -> Plane:
@@ -110,4 +117,4 @@ def inflate(plane: NDArray[np.uint8], reach: float) -> Plane:
     solid = (plane > 127).astype(np.uint8)
     distance = cv2.distanceTransform(solid, cv2.DIST_L2, 3)
     inside = 1.0 - np.minimum(distance / np.float32(max(reach, 1e-3)), 1.0)
-    return np.sqrt(np.maximum(1.0 - inside * inside, 0.0)).astype(np.float32)
+    return _plane(np.sqrt(np.maximum(1.0 - inside * inside, 0.0)))

@@ -52,7 +52,7 @@ def _ribs(anatomy: Anatomy, rng: np.random.Generator) -> tuple[list[Points], lis
             )
             wide = anatomy.rib_width * (0.85 + 0.3 * min(k, 4) / 4)
             back.append(mirrored(band(rear, wide * np.linspace(0.85, 1.05, len(rear))), side))
-            if k > 7:
+            if k > 6:
                 continue
             drop = (0.30 + 0.03 * k) * (0.75 + anatomy.rib_slope)
             inner = 0.30 + 0.028 * k + 0.015 * rng.normal()
@@ -98,7 +98,7 @@ def _spine(anatomy: Anatomy) -> tuple[list[Points], Points, list[Points]]:
         cx = anatomy.scoliosis * float(np.sin(1.6 * level))
         half = float(np.interp(level, [-1.5, 0.0, 2.0, 4.2], [0.095, 0.10, 0.135, 0.165]))
         box = np.array([[-1, -0.41], [-0.9, 0], [-1, 0.41], [1, 0.41], [0.9, 0], [1, -0.41]]) * [half, tall]
-        vertebrae.append(box + [cx, level])
+        vertebrae.append(box + np.array([cx, level]))
         pedicles += [
             ellipse(cx + s * 0.62 * half, level - 0.12 * tall, 0.17 * half, 0.17 * tall, steps=10) for s in SIDES
         ]

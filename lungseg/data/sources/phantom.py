@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from lungseg.data.io import Radiograph
-from lungseg.data.phantom.generator import Phantom
+from lungseg.data.phantom.generator import Phantom, PhantomSample
 from lungseg.data.phantom.render import STRUCTURES
 from lungseg.data.sources.base import Missing, Reference, Source, SourceIndex
 from lungseg.data.structures import paths_for, refuse_missing
@@ -64,6 +64,7 @@ class PhantomSource(Source):
             msg = f"data.sources.phantom.n is {n!r}, but it is the number of radiographs; set it to 1 or more"
             raise ConfigError(msg)
         self.n = n
+        self._last: tuple[int, PhantomSample] | None = None
         self.phantom = Phantom(seed, cast(tuple[int, int], tuple(size)), bits=bits)
 
     def expected_tree(self) -> str:
@@ -96,7 +97,7 @@ class PhantomSource(Source):
     def read_image(self, root: Path, row: Row) -> Radiograph:
         """Draw the radiograph of a row; bright = dense."""
         del root
-        pixels = self.phantom.sample(self._index_of(row)).pixels
+        pixels = self._sample(row).pixels.copy()
         if self.phantom.bits == 12:
             pixels = np.round(pixels * _FULL_RANGE).astype(np.uint16)
         return Radiograph(pixels, self.phantom.bits, False, "computed")
@@ -108,7 +109,7 @@ class PhantomSource(Source):
             DataError: A structure is asked for that the phantom does not have.
         """
         del root
-        masks = self.phantom.sample(self._index_of(row)).masks
+        masks = self._sample(row).masks
         planes = []
         for structure in structures:
             parts = [path.rsplit("/", 1)[-1] for path in paths_for(row["masks"], structure)]
@@ -134,6 +135,14 @@ class PhantomSource(Source):
             spacing_mm=facts.spacing_mm,
             official_split=None,
         )
+
+    def _sample(self, row: Row) -> PhantomSample:
+        """Draw a row's sample; the last one is kept, since image and masks are mostly read one after the other."""
+        index, last = self._index_of(row), self._last
+        if last is None or last[0] != index:
+            last = (index, self.phantom.sample(index))
+            self._last = last
+        return last[1]
 
     def _index_of(self, row: Row) -> int:
         return int(row["image"].rsplit("/", 1)[-1])
