@@ -264,9 +264,13 @@ def _pixels(image: Image.Image, path: Path, notes: list[str]) -> tuple[np.ndarra
         return np.asarray(image), 8
     if mode == "P":
         notes.append("palette resolved")
-        colours = np.asarray(image.convert("RGB"))
-        flat = bool((colours == colours[:, :, :1]).all())
-        return (colours[:, :, 0] if flat else colours), 8
+        # a table look-up of the indices is some ten times quicker than Pillow's own conversion
+        palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+        table = np.zeros((256, 3), dtype=np.uint8)
+        table[: len(palette)] = palette
+        indices = np.asarray(image)
+        grey = bool((palette == palette[:, :1]).all())
+        return (table[:, 0][indices] if grey else table[indices]), 8
     if mode in ("LA", "PA", "RGBA", "RGBX"):
         notes.append("transparency dropped")
         return np.asarray(image.convert("RGBA"))[:, :, : 3 if mode != "LA" else 1].squeeze(), 8

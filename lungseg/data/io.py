@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from lungseg.data.decode import MAX_PIXELS, RAW_SIDE, Decoded, decode, decode_raw, is_raw, size_of
@@ -138,7 +139,8 @@ def read_mask(path: Path | str) -> Mask:
     path = Path(path)
     decoded = decode(read_bytes(path), path)
     grey = _grey(decoded, path)
-    values = np.flatnonzero(np.bincount(grey.ravel(), minlength=256)) if grey.dtype == np.uint8 else np.unique(grey)
+    bins = 1 << 8 * grey.dtype.itemsize
+    values = np.flatnonzero(cv2.calcHist([grey], [0], None, [bins], [0, bins]))
     low, high = int(values[0]), int(values[-1])
     half = int(np.iinfo(grey.dtype).max) // 2
     if len(values) == 2:

@@ -24,8 +24,6 @@ class Split(ABC):
     strategy: ClassVar[str]
     by: By = "subject"
     """What is kept together."""
-    allow_shared_subjects: bool = False
-    """Whether the user accepts that a patient is in two parts; see `check_subjects`."""
 
     @abstractmethod
     def assign(self, table: SamplesTable, seed: int) -> np.ndarray:
@@ -65,7 +63,7 @@ def check_subjects(table: SamplesTable, parts: Sequence[str] | np.ndarray, *, al
         msg = (
             f"{len(torn)} of {len(seen)} patients are in more than one part of the split: {names}. Results would be "
             "too good: split by patient (split.by=subject) or correct the lists. To allow it on purpose: "
-            "split.by=sample (holdout, kfold), split.allow_shared_subjects=true (list)"
+            "allow_leakage=true"
         )
         raise DataError(msg)
     return len(torn)

@@ -19,7 +19,7 @@ class HoldoutSplit(Split):
         train: Fraction for training.
         val: Fraction for validation.
         test: Fraction for testing. The three add up to 1.
-        by: `subject` keeps a patient's images together; `sample` does not.
+        by: `subject` keeps a patient's images together; `sample` does not, and training then needs allow_leakage=true.
         stratify: Column whose values are spread evenly (source, label, sex, view), or None.
     """
 
@@ -42,7 +42,6 @@ class HoldoutSplit(Split):
         check_choice("split.by", by, ("subject", "sample"))
         self.fractions = {"train": train, "val": val, "test": test}
         self.by = by
-        self.allow_shared_subjects = by == "sample"
         self.stratify = stratify
 
     def assign(self, table: SamplesTable, seed: int) -> np.ndarray:

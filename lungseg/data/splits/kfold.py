@@ -20,7 +20,7 @@ class KFoldSplit(Split):
         k: Number of folds.
         fold: Which fold is tested, 0 to k - 1.
         val: Fraction of the other folds' patients for validation.
-        by: `subject` keeps a patient's images together; `sample` does not.
+        by: `subject` keeps a patient's images together; `sample` does not, and training then needs allow_leakage=true.
         stratify: Column whose values are spread evenly (source, label, sex, view), or None.
     """
 
@@ -47,7 +47,6 @@ class KFoldSplit(Split):
         self.fold = fold
         self.val = val
         self.by = by
-        self.allow_shared_subjects = by == "sample"
         self.stratify = stratify
 
     def assign(self, table: SamplesTable, seed: int) -> np.ndarray:

@@ -31,7 +31,6 @@ class ListSplit(Split):
         val: File with the validation names, or None.
         test: File with the test names, or None.
         missing: What to do with names that no sample has: `error`, or `ignore` (they are counted in the log).
-        allow_shared_subjects: Accept lists that put one patient into two parts.
     """
 
     strategy: ClassVar[str] = "list"
@@ -43,10 +42,8 @@ class ListSplit(Split):
         val: str | None = None,
         test: str | None = None,
         missing: Literal["error", "ignore"] = "error",
-        allow_shared_subjects: bool = False,
     ) -> None:
         check_choice("split.missing", missing, ("error", "ignore"))
-        self.allow_shared_subjects = allow_shared_subjects
         self.files = {"train": train, "val": val, "test": test}
         self.missing = missing
         if not any(self.files.values()):
