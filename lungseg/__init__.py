@@ -11,16 +11,21 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lungseg.predictor import Predictor, load
+    from lungseg.build import predictor as load
+    from lungseg.predictor import Predictor
 
 __all__ = ["Predictor", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the predictor, and with it torch, only when it is asked for."""
-    if name in ("load", "Predictor"):
-        from lungseg import predictor
+    """Import what needs torch only when it is asked for."""
+    if name == "load":
+        from lungseg.build import predictor
 
-        return getattr(predictor, name)
+        return predictor
+    if name == "Predictor":
+        from lungseg.predictor import Predictor
+
+        return Predictor
     msg = f"module 'lungseg' has no attribute {name!r}"
     raise AttributeError(msg)

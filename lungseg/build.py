@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 
+from lungseg import checkpoint
 from lungseg.data.datamodule import LungDataModule
+from lungseg.data.normalize import Normalize
 from lungseg.data.preprocess.base import Step
 from lungseg.data.sources.base import Source
 from lungseg.data.splits import check_subjects, split_hash
@@ -23,6 +25,8 @@ from lungseg.data.structures import check_structures
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, LungsegError
 from lungseg.postprocess.chain import Postprocess
+from lungseg.postprocess.threshold import Threshold
+from lungseg.predictor import Predictor, pick_device
 from lungseg.types import Part
 
 log = logging.getLogger(__name__)
@@ -285,4 +289,40 @@ def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[A
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,
+    )
+
+
+def predictor(place: str | Path, *, device: str = "auto", threshold: float | None = None) -> Predictor:
+    """Make a checkpoint ready to segment radiographs.
+
+    Args:
+        place: a checkpoint file, or a run folder (then its best).
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        threshold: instead of the checkpoint's own, in (0, 1).
+
+    Raises:
+        ConfigError: there is no such checkpoint.
+        CheckpointError: it is damaged or unsafe.
+    """
+    import torch
+
+    loaded = checkpoint.load(place)
+    cfg = loaded.record["config"]
+    net = network(cfg)
+    holder = torch.nn.Module()
+    holder.model = net
+    weights = {name: value for name, value in loaded.weights.items() if name.startswith("model.")}
+    checkpoint.load_weights(holder, replace(loaded, weights=weights))
+    chain = postprocess(cfg)
+    if threshold is not None:
+        first = next(iter(chain.steps))
+        chain.steps[first] = Threshold(value=threshold)
+    return Predictor(
+        network=net,
+        steps=steps(cfg),
+        normalize=Normalize(**loaded.record["normalize"]),
+        postprocess=chain,
+        structures=loaded.record["structures"],
+        device=pick_device(device),
+        record=loaded.record,
     )

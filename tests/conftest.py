@@ -11,6 +11,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +23,11 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real radiographs: {folder} is not there (set LUNGSEG_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Give each test process one thread: pytest-xdist already runs one process per core."""
+    import torch
+
+    torch.set_num_threads(1)

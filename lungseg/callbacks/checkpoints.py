@@ -45,6 +45,7 @@ class Checkpoints(Callback):
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self._last_save = time.monotonic()
+        self._between_epochs = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know: the best so far."""
@@ -71,11 +72,23 @@ class Checkpoints(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state at the end of the epoch before: only now is all of it done, schedulers included."""
         if trainer.current_epoch > 0 and trainer.global_step > 0 and not trainer.fit_loop.restarted_on_epoch_start:
-            self.save_last(trainer)
+            self.save_between_epochs(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the state after the last epoch."""
-        self.save_last(trainer)
+        self.save_between_epochs(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Between two epochs, set the counters of the running epoch to 0.
+
+        Lightning leaves the finished epoch's counters in place there, and on resuming takes the new epoch for done
+        (seen with lightning 2.6.6; tests/callbacks/test_resume.py).
+        """
+        if self._between_epochs:
+            fit_loop = checkpoint["loops"]["fit_loop"]
+            for name, progress in fit_loop.items():
+                if name.startswith("epoch_loop.") and isinstance(progress, dict):
+                    _reset_current(progress)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `best.ckpt` when the monitored value is better than ever.
@@ -99,6 +112,14 @@ class Checkpoints(Callback):
         if better:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
             self._save(trainer, "best.ckpt", weights_only=True)
+
+    def save_between_epochs(self, trainer: Trainer) -> Path:
+        """Write `last.ckpt` where one epoch is over and the next has not begun."""
+        self._between_epochs = True
+        try:
+            return self.save_last(trainer)
+        finally:
+            self._between_epochs = False
 
     def save_last(self, trainer: Trainer) -> Path:
         """Write `last.ckpt` and return its path."""
@@ -129,6 +150,18 @@ class Checkpoints(Callback):
             )
             raise ResourceError(msg) from error
         return path
+
+
+def _reset_current(progress: dict[str, Any]) -> None:
+    """Set every `current` counter in a loop's state to 0; the totals stay."""
+    for name, value in progress.items():
+        if name == "current":
+            for counter in value:
+                value[counter] = 0
+        elif name == "is_last_batch":
+            progress[name] = False
+        elif isinstance(value, dict):
+            _reset_current(value)
 
 
 def refuse_not_finite(state: dict[str, torch.Tensor], step: int) -> None:

@@ -38,12 +38,12 @@ class Preemption(Callback):
     ) -> None:
         """Save and stop; at an epoch's last batch wait for its validation."""
         if self.received is not None and not trainer.is_last_batch:
-            self._stop(trainer)
+            self._stop(trainer, between_epochs=False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and stop between two epochs."""
         if self.received is not None:
-            self._stop(trainer)
+            self._stop(trainer, between_epochs=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is over: give the signals back."""
@@ -61,10 +61,12 @@ class Preemption(Callback):
         self.received = number
         log.warning("%s received: the run is saved and stopped after this step", name)
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, trainer: Trainer, *, between_epochs: bool) -> None:
         name = signal.Signals(self.received or signal.SIGTERM).name
         saved = [callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)]  # type: ignore[attr-defined]
-        where = saved[0].save_last(trainer) if saved else None
+        where = None
+        if saved:
+            where = saved[0].save_between_epochs(trainer) if between_epochs else saved[0].save_last(trainer)
         msg = (
             f"stopped by {name} at step {trainer.global_step}"
             + (f"; the state is in {where}" if where else "; callbacks.checkpoints is off, so nothing was saved")

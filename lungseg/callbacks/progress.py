@@ -64,7 +64,7 @@ class ProgressLines(Callback):
         shown = "  ".join(f"{name} {value:.4f}" for name, value in found.items() if not math.isnan(value))
         seconds = time.monotonic() - self._began
         self.console.print(
-            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s", highlight=False
+            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s", highlight=False, soft_wrap=True
         )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

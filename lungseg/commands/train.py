@@ -46,7 +46,7 @@ def train(cfg: dict[str, Any], folder: Path) -> None:
     module.require("train")
     if cfg["test"] != "none":
         module.require(*cfg["test_parts"])
-    _write_data(folder, module, data.facts)
+    write_data(folder, module, data.facts)
     task = build.task(cfg)
     task.record = record(cfg, data)
     write_json(folder / "model.json", describe(task.model))
@@ -173,7 +173,7 @@ def _for_loggers(cfg: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in cfg.items() if key not in ("paths", "run_dir", "overrides", "resume")}
 
 
-def _write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
+def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
     """Write data.json and split.parquet."""
     write_json(folder / "data.json", facts)
     table = module.table

@@ -1,0 +1,120 @@
+"""Test a checkpoint, on its own test part or on other data."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lungseg import build, checkpoint
+from lungseg.callbacks.overlays import Overlays
+from lungseg.callbacks.per_sample import PerSample
+from lungseg.commands.train import cores, describe, log_headline, store_progress, write_data
+from lungseg.errors import CheckpointError
+from lungseg.predictor import pick_device
+from lungseg.run_folder import recording, write_json
+
+log = logging.getLogger(__name__)
+
+ALL_TEST = {"_target_": "lungseg.data.splits.all_test.AllTestSplit"}
+
+
+def run(cfg: dict[str, Any]) -> int:
+    """Run the verb; returns 0, every failure is raised."""
+    loaded = checkpoint.load(cfg["checkpoint"])
+    merged = with_checkpoint(cfg, loaded)
+    with recording(merged) as folder:
+        evaluate(merged, loaded, folder)
+    if cfg["report"]:
+        from lungseg.report.html import write_report
+
+        log.info("report: %s", write_report([folder], folder))
+    return 0
+
+
+def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[str, Any]:
+    """Return the checkpoint's config with what the command line asked to change."""
+    trained = loaded.record["config"]
+    merged: dict[str, Any] = {**trained, **{k: cfg[k] for k in ("verb", "run_dir", "overrides", "paths", "n_boot", "report")}}
+    merged["checkpoint"] = str(loaded.path)
+    merged["test_parts"] = list(cfg["parts"])
+    merged["allow_leakage"] = cfg.get("allow_leakage", False)
+    if cfg.get("data"):
+        merged["data"] = {**cfg["data"], "structures": trained["data"]["structures"]}
+        merged["split"] = cfg.get("split") or ALL_TEST
+    else:
+        nodes = trained["data"]["sources"]
+        sources = {name: {**node, **({"search": cfg["paths"]["data"]} if "search" in node else {})} for name, node in nodes.items()}
+        merged["data"] = {**trained["data"], "sources": sources}
+        merged["split"] = cfg.get("split") or trained["split"]
+    changes = {"batch_size": cfg.get("batch_size"), "num_workers": cfg.get("num_workers")}
+    merged["data"] = {**merged["data"], **{k: v for k, v in changes.items() if v is not None}}
+    if cfg.get("threshold") is not None:
+        first = next(iter(merged["postprocess"]["steps"]))
+        chain = merged["postprocess"]["steps"]
+        merged["postprocess"] = {"steps": {**chain, first: {**chain[first], "value": cfg["threshold"]}}}
+    merged["trainer"] = {**trained["trainer"], **_where(cfg["device"])}
+    return merged
+
+
+def _where(device: str) -> dict[str, Any]:
+    """Return the trainer's keys for a device name."""
+    chosen = pick_device(device)
+    if chosen.type == "cuda":
+        return {"accelerator": "gpu", "devices": [chosen.index or 0], "strategy": "auto"}
+    return {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
+
+
+def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -> None:
+    """Test into a run folder."""
+    data = build.data(
+        cfg,
+        folder,
+        test_parts=tuple(cfg["test_parts"]),
+        normalize=loaded.record["normalize"],
+        progress=store_progress(),
+        jobs=cores(),
+    )
+    module = data.module
+    module.require(*cfg["test_parts"])
+    refuse_seen(cfg, loaded, data)
+    write_data(folder, module, data.facts)
+    task = build.task(cfg)
+    checkpoint.load_weights(task, loaded)
+    write_json(folder / "model.json", describe(task.model))
+    facts = {
+        "checkpoint": {
+            "file": str(loaded.path),
+            "which": loaded.path.stem,
+            "epoch": loaded.epoch,
+            "step": loaded.step,
+        },
+        "trained_on": loaded.record["trained_on"],
+        "trained_run": str(loaded.path.parents[1]),
+    }
+    tester = PerSample(
+        postprocess=build.postprocess(cfg), summarise=build.summarise(cfg), n_boot=cfg["n_boot"], facts=facts
+    )
+    trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays()], loggers=[])
+    trainer.test(task, datamodule=module, verbose=False)
+    log_headline(tester)
+
+
+def refuse_seen(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, data: build.Data) -> None:
+    """Refuse a test on data that may hold training images.
+
+    On the sources it was trained on, a checkpoint is tested with the split it was trained with, found again by its
+    hash; any other split could put training patients into the test part.
+
+    Raises:
+        CheckpointError: the split is another one.
+    """
+    shared = sorted(set(loaded.record["trained_on"]) & set(data.facts["sources"]))
+    if not shared or data.facts["split"]["hash"] == loaded.record["split_hash"] or cfg["allow_leakage"]:
+        return
+    msg = (
+        f"{loaded.path} was trained on {', '.join(shared)} with another split than the one made now, so the test part may "
+        "hold images it was trained on. Leave data= and split= out to test with the checkpoint's own split, check "
+        f"that the files below {cfg['paths']['data']} are the same, or set allow_leakage=true and say so"
+    )
+    raise CheckpointError(msg)

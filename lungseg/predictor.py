@@ -1,0 +1,148 @@
+"""The object behind predict, export and serve: a checkpoint made ready to segment radiographs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lungseg.data.io import Radiograph, read_radiograph
+from lungseg.data.normalize import Normalize
+from lungseg.data.preprocess.base import Placement, Prepared, Step
+from lungseg.errors import ResourceError
+from lungseg.postprocess.chain import Postprocess
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network sees in one radiograph.
+
+    Attributes:
+        masks: structure -> (h, w) bool, at the radiograph's own size.
+        probabilities: structure -> (h, w) float32 in [0, 1].
+        image: (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
+    """
+
+    masks: dict[str, NDArray[np.bool_]]
+    probabilities: dict[str, NDArray[np.float32]]
+    image: NDArray[Any]
+
+    def area_pixels(self, structure: str) -> int:
+        """Return the structure's area in pixels of the radiograph."""
+        return int(np.count_nonzero(self.masks[structure]))
+
+
+class Predictor:
+    """Segments radiographs of any size and depth.
+
+    Made by `lungseg.load(checkpoint)`. Holds the preprocessing, normalisation, network and postprocessing of the
+    checkpoint.
+
+    Args:
+        network: image (B, 1, H, W) float32 -> logits (B, K, H, W).
+        steps: preprocessing, in order.
+        normalize: with the constants of the checkpoint.
+        postprocess: logits to masks.
+        structures: the K names.
+        device: where the network runs.
+        record: what the checkpoint says about itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        steps: Mapping[str, Step],
+        normalize: Normalize,
+        postprocess: Postprocess,
+        structures: Sequence[str],
+        device: torch.device,
+        record: Mapping[str, Any],
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.steps = dict(steps)
+        self.normalize = normalize
+        self.postprocess = postprocess
+        self.structures = tuple(structures)
+        self.device = device
+        self.record = dict(record)
+
+    def __call__(self, image: str | Path | NDArray[Any], *, inverted: bool = False) -> Prediction:
+        """Segment one radiograph.
+
+        Args:
+            image: a file, or an array (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
+            inverted: the radiograph shows dense tissue dark (MONOCHROME1); files that say so themselves are turned
+                without it.
+
+        Raises:
+            DataError: the file is no readable radiograph.
+        """
+        return self.many([image], inverted=inverted)[0]
+
+    def many(self, images: Sequence[str | Path | NDArray[Any]], *, inverted: bool = False) -> list[Prediction]:
+        """Segment several radiographs in one pass through the network; arguments as for one."""
+        read = [self._pixels(image, inverted=inverted) for image in images]
+        prepared = [self._prepare(pixels) for pixels in read]
+        deep = any(sample.image.dtype == np.uint16 for sample in prepared)
+        batch = np.stack([_as_deep(sample.image) if deep else sample.image for sample in prepared])
+        with torch.inference_mode():
+            on_device = torch.from_numpy(batch[:, None]).to(self.device)
+            logits = self.network(self.normalize(on_device)).float().cpu().numpy()
+        out = []
+        for pixels, sample, plane in zip(read, prepared, logits, strict=True):
+            masks, probability = self.postprocess(plane, sample.placement, (pixels.shape[0], pixels.shape[1]))
+            out.append(
+                Prediction(
+                    dict(zip(self.structures, masks, strict=True)),
+                    dict(zip(self.structures, probability, strict=True)),
+                    pixels,
+                )
+            )
+        return out
+
+    @staticmethod
+    def _pixels(image: str | Path | NDArray[Any], *, inverted: bool) -> NDArray[Any]:
+        if isinstance(image, np.ndarray):
+            if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
+                msg = f"an image array must be (h, w) or (h, w, 3) uint8 or uint16, not {image.shape} {image.dtype}"
+                raise ValueError(msg)
+            full = 255 if image.dtype == np.uint8 else 65535
+            return np.asarray(full - image, image.dtype) if inverted else image
+        radiograph: Radiograph = read_radiograph(Path(image), inverted=inverted)
+        return radiograph.pixels
+
+    def _prepare(self, pixels: NDArray[Any]) -> Prepared:
+        height, width = pixels.shape[:2]
+        sample = Prepared(pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width)))
+        for step in self.steps.values():
+            sample = step(sample)
+        return sample
+
+
+def _as_deep(image: NDArray[Any]) -> NDArray[np.uint16]:
+    return image if image.dtype == np.uint16 else image.astype(np.uint16) * np.uint16(257)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name: `auto` takes a GPU where there is one.
+
+    Raises:
+        ResourceError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            msg = f"device={name}, but torch sees no CUDA device. Use device=cpu, or see: python -m lungseg doctor"
+            raise ResourceError(msg)
+    except RuntimeError as error:
+        msg = f"device={name} is no device ({error}). Use auto, cpu, cuda or cuda:1"
+        raise ResourceError(msg) from error
+    return device
