@@ -1,0 +1,262 @@
+"""Fabricated run folders: realistic figures, overlays of simple shapes, and no network was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from lungseg.stats.bootstrap import Interval, mean_interval, pooled_interval
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Function that writes a run folder below tmp_path and returns it."""
+
+    def make(folder: str = "run", **settings: Any) -> Path:
+        return write_run(tmp_path / folder, **settings)
+
+    return make
+
+
+def write_run(
+    folder: Path,
+    *,
+    name: str = "resunet_jsrt",
+    verb: str = "train",
+    state: str = "done",
+    error: str | None = None,
+    dice: float = 0.971,
+    sets: dict[str, dict[str, int]] | None = None,
+    structures: tuple[str, ...] = ("lungs",),
+    trained_on: tuple[str, ...] = ("jsrt",),
+    trained_run: str | None = None,
+    epochs: int = 20,
+    seed: int = 0,
+    fold: int | None = None,
+    lr: float = 1e-3,
+    paper: dict[str, Any] | None = None,
+    parameters: int = 13_040_705,
+    n_boot: int = 200,
+    overlays: bool = True,
+    pictures: int = 3,
+) -> Path:
+    """Write a run folder; `sets` is {part: {source: n}}, by default 51 test images of JSRT."""
+    sets = {"test": {"jsrt": 51}} if sets is None else sets
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng([seed, fold or 0, *name.encode(), *folder.name.encode()])
+    samples = pd.concat(
+        [
+            _samples(part, source, n, structures, dice, generator, fold)
+            for part, sources in sets.items()
+            for source, n in sources.items()
+        ],
+        ignore_index=True,
+    )
+    done = state == "done"
+    config = {
+        "name": name,
+        "seed": seed,
+        "data": {"sources": {source: {} for source in trained_on}, "structures": list(structures), "batch_size": 4},
+        "split": {"strategy": "kfold", "fold": fold} if fold is not None else {"strategy": "published"},
+        "model": {"_target_": "lungseg.models.resunet.ResUNet", "in_channels": 1},
+        "loss": {"_target_": "lungseg.losses.bce.BCELoss"},
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": lr},
+        "scheduler": {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 5},
+        "trainer": {"max_epochs": epochs, "precision": "32-true"},
+        "paths": {"outputs": str(folder.parent)},
+        "paper": {"key": "resunet", "row": None, "reported": {}, "note": None} if paper is None else paper,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={name}", f"seed={seed}"]))
+    _json(
+        folder / "status.json",
+        {
+            "verb": verb, "state": state, "exit_code": 0 if done else 5, "error": error,
+            "started": "2026-11-20T11:02:11+01:00", "ended": "2026-11-20T11:19:43+01:00", "seconds": 1052.4, "resumed": [],
+        },
+    )  # fmt: skip
+    _json(
+        folder / "env.json",
+        {
+            "lungseg": "0.1.0", "commit": "6589a0c2f1d47b0a9d3c", "dirty": False, "python": "3.11.2",
+            "platform": "Linux-6.1-x86_64", "packages": {"torch": "2.15.0", "lightning": "2.6.6", "numpy": "2.4.6"},
+            "hardware": {"cpu": "AMD EPYC 9V74", "cores": 2, "ram_gib": 15.6, "gpu": []},
+        },
+    )  # fmt: skip
+    _json(
+        folder / "data.json",
+        {
+            "sources": {
+                source: {"n": 246, "n_subjects": 246, "root": "data/jsrt", "aside": 0, "dropped": 0, "notes": []}
+                for source in trained_on
+            },
+            "split": {
+                "strategy": "published", "seed": seed, "hash": "9f2c1ab04d" * 6 + "77e1", "by": "subject",
+                "counts": {"train": 174, "val": 21, "test": 51},
+            },
+            "preprocess": "resize 256x256 (area)", "structures": list(structures), "convention": "",
+        },
+    )  # fmt: skip
+    if verb == "train":
+        size = {"class": "ResUNet", "parameters": parameters, "trainable": parameters, "in_channels": 1}
+        _json(folder / "model.json", size)
+        _epochs(epochs if done else max(1, epochs // 3), dice, lr, generator).to_csv(folder / "epochs.csv", index=False)
+        split = samples[["sample_id", "subject_id", "source", "part"]].drop_duplicates()
+        split.to_parquet(folder / "split.parquet")
+    if not done:
+        return folder
+    samples.to_parquet(folder / "per_sample.parquet")
+    _json(
+        folder / "metrics.json",
+        {
+            "checkpoint": {"file": "checkpoints/best.ckpt", "which": "best", "epoch": 17, "step": 748},
+            "grid": "published", "threshold": 0.5, "trained_on": list(trained_on), "trained_run": trained_run,
+            "parts": _parts(samples, n_boot), "seconds": 12.3, "n_boot": n_boot, "bootstrap_seed": 0,
+        },
+    )  # fmt: skip
+    if overlays:
+        _overlays(folder, samples, pictures, generator)
+    return folder
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1))
+
+
+def _samples(
+    part: str,
+    source: str,
+    n: int,
+    structures: tuple[str, ...],
+    dice: float,
+    generator: np.random.Generator,
+    fold: int | None,
+) -> pd.DataFrame:
+    rows = []
+    first = 1000 * (fold or 0)
+    for i in range(n):
+        patient = {
+            "part": part, "source": source, "sample_id": f"{source}/IMG{first + i:04d}",
+            "subject_id": f"{source}/P{first + i:04d}", "height": 1024, "width": 1024,
+            "sex": [None, "F", "M"][generator.integers(1, 3) if i else 0],
+            "age": float(generator.integers(16, 88)) if i > 2 else np.nan, "view": "PA",
+        }  # fmt: skip
+        for structure in structures:
+            value = 1 - generator.gamma(4, (1 - dice) / 4)
+            area = int(1024 * 1024 * generator.uniform(0.2, 0.32))
+            wrong = (1 - value) * area  # dice = 2tp / (2tp + fp + fn) with tp + fn = area and fp = fn
+            fp = int(max(0, wrong))
+            tp = area - fp
+            fn = fp
+            tn = 1024 * 1024 - tp - fp - fn
+            rows.append(
+                {
+                    **patient, "structure": structure, "tp": tp, "fp": fp, "fn": fn, "tn": tn,
+                    "dice": 2 * tp / (2 * tp + fp + fn), "iou": tp / (tp + fp + fn),
+                    "accuracy": (tp + tn) / 1024**2, "precision": tp / (tp + fp), "recall": tp / (tp + fn),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _parts(samples: pd.DataFrame, n_boot: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part, of_part in samples.groupby("part", sort=False):
+        groups = {"all": of_part, **{str(source): rows for source, rows in of_part.groupby("source")}}
+        found[str(part)] = {
+            source: {str(name): _entry(rows, n_boot) for name, rows in group.groupby("structure", sort=False)}
+            for source, group in groups.items()
+        }
+    return found
+
+
+def _entry(rows: pd.DataFrame, n_boot: int) -> dict[str, Any]:
+    subjects = rows["subject_id"].to_list()
+    metrics = {
+        name: _plain(mean_interval(rows[name], subjects, n_boot=n_boot))
+        for name in ("dice", "iou", "accuracy", "precision", "recall")
+    }
+    both = 2 * rows["tp"] + rows["fp"] + rows["fn"]
+    metrics["dice_pooled"] = _plain(pooled_interval(2 * rows["tp"], both, subjects, n_boot=n_boot))
+    metrics["iou_pooled"] = _plain(pooled_interval(rows["tp"], both - rows["tp"], subjects, n_boot=n_boot))
+    n = len(rows)
+    return {"n": n, "n_subjects": n, "n_empty": 0, "n_missed": 0, "n_false": 0, "metrics": metrics}
+
+
+def _plain(found: Interval) -> dict[str, Any]:
+    values = {"mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
+    return {**{key: None if value != value else value for key, value in values.items()}, "n": found.n}
+
+
+def _epochs(n: int, dice: float, lr: float, generator: np.random.Generator) -> pd.DataFrame:
+    epoch = np.arange(1, n + 1)
+    rise = 1 - np.exp(-epoch / 2.2)
+    noise = generator.normal(0, 0.003, n)
+    train = dice - 0.12 * (1 - rise) - 0.002
+    val = dice - 0.09 * (1 - rise) + noise * (1 - rise + 0.3)
+    table: dict[str, Any] = {
+        "epoch": epoch, "step": 44 * epoch, "lr": lr * 0.1 ** ((epoch - 1) // 5), "seconds": generator.normal(50, 1, n),
+    }  # fmt: skip
+    for part, values in (("train", train), ("val", val)):
+        table[f"{part}/loss"] = 0.045 + 1.1 * (dice - values)
+        table[f"{part}/accuracy"] = 1 - (1 - values) / 2
+        table[f"{part}/dice"] = values
+        table[f"{part}/iou"] = values / (2 - values)
+        table[f"{part}/precision"] = values + 0.001
+        table[f"{part}/recall"] = values - 0.001
+    return pd.DataFrame(table)
+
+
+def _overlays(folder: Path, samples: pd.DataFrame, pictures: int, generator: np.random.Generator) -> None:
+    (folder / "overlays").mkdir()
+    entries = []
+    for part, rows in samples.groupby("part", sort=False):
+        ordered = rows.drop_duplicates("sample_id").sort_values("dice").reset_index(drop=True)
+        middle = max(0, (len(ordered) - pictures) // 2)
+        ranks = {
+            "worst": ordered.head(pictures),
+            "median": ordered.iloc[middle : middle + pictures],
+            "best": ordered.iloc[::-1].head(pictures),
+        }
+        for rank, chosen in ranks.items():
+            for place, row in enumerate(chosen.to_dict("records"), 1):
+                file = f"overlays/{part}_{rank}_{place}.png"
+                cv2.imwrite(str(folder / file), _radiograph(1 - float(row["dice"]), generator))
+                entries.append(
+                    {
+                        "file": file, "part": part, "rank": rank, "place": place, "sample_id": row["sample_id"],
+                        "source": row["source"], "dice": row["dice"],
+                    }
+                )  # fmt: skip
+    _json(folder / "overlays" / "index.json", entries)
+
+
+def _radiograph(wrong: float, generator: np.random.Generator, size: int = 256) -> np.ndarray[Any, Any]:
+    """Draw a grey chest of ellipses with two contours of each lung, further apart the more is wrong."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    body = 150 - 60 * np.abs(x - 0.5) + 40 * y
+    drawn = np.asarray(body + generator.normal(0, 3, (size, size)), dtype=np.float32)
+    shift = int(6 + 300 * wrong)
+    for centre in (0.31, 0.69):
+        spot, axes = (int(centre * size), int(0.5 * size)), (int(0.145 * size), int(0.34 * size))
+        lung = cv2.ellipse(np.zeros((size, size), np.float32), spot, axes, 0, 0, 360, 1, -1)
+        drawn -= 95 * cv2.GaussianBlur(lung, (0, 0), 4)
+        for rib in range(6):
+            at = (spot[0], int((0.25 + 0.1 * rib) * size))
+            cv2.ellipse(drawn, at, (axes[0] + 8, 18), 0, 200, 340, float(body.mean() - 70), 3, cv2.LINE_AA)
+    picture = cv2.cvtColor(np.clip(drawn, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    for centre in (0.31, 0.69):
+        spot, axes = (int(centre * size), int(0.5 * size)), (int(0.145 * size), int(0.34 * size))
+        cv2.ellipse(picture, spot, axes, 0, 0, 360, (60, 200, 60), 1, cv2.LINE_AA)
+        moved = (spot[0] + shift // 4, spot[1] - shift // 3)
+        cv2.ellipse(picture, moved, (axes[0] + shift // 5, axes[1]), 0, 0, 360, (200, 60, 230), 1, cv2.LINE_AA)
+    return picture
