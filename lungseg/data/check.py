@@ -239,7 +239,8 @@ def _look(source: Source, root: Path, row: Row) -> _Seen:
         if union not in planes and len(found) == len(parts) and len({plane.shape for plane in found}) == 1:
             plane = np.logical_or.reduce(found)
             planes[union] = plane
-            between, levels = (max(seen.masks[part][i] for part in parts) for i in (1, 2))
+            between = max(seen.masks[part][1] for part in parts)
+            levels = max(seen.masks[part][2] for part in parts)
             seen.masks[union] = (not plane.any(), between, levels, float(plane.mean()))
     seen.swapped = _swapped(planes)
     try:
