@@ -14,8 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from lungseg.data.phantom.generator import Phantom
 from numpy.typing import NDArray
+
+from lungseg.data.phantom.generator import Phantom
 
 
 def otsu_lungs(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:

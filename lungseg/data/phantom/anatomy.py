@@ -119,7 +119,7 @@ def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
         rib_gap=float(depth * rng.normal(0.092, 0.005)),
         rib_width=float(rng.normal(0.036, 0.005)),
         bone=float(np.clip(rng.normal(1.0, 0.25) - 0.25 * old, 0.4, 1.6)),
-        vessel=float(np.clip(rng.normal(1.0, 0.3), 0.4, 2.0)),
+        vessel=float(np.clip(rng.normal(0.9, 0.25), 0.35, 1.5)),
         spine=float(rng.uniform(0.4, 1.3)),
         scoliosis=float(rng.normal(0.0, 0.025) * (1 + old)),
         bubble=float(rng.uniform(0.0, 1.0)),

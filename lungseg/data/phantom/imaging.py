@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lungseg.data.phantom.opacity import cloud
+from lungseg.data.phantom.canvas import cloud
 from lungseg.data.phantom.render import Mask, Rendering
 from lungseg.data.phantom.shapes import SUBPIXEL_BITS, Plane, fill, fixed, soft
 
@@ -52,7 +52,7 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     return Exposure(
         lung=lung,
         tissue=max(tissue, lung + 0.16),
-        air=min(float(rng.uniform(*air)), lung - 0.05),
+        air=min(float(rng.uniform(*air)), lung - 0.11),
         top=float(rng.uniform(0.93, 1.0)),
         bend=float(rng.normal(0.0, 0.12)),
         local=float(rng.uniform(*local)),
@@ -88,7 +88,7 @@ def develop(rendering: Rendering, exposure: Exposure, rng: np.random.Generator) 
     z_air = -a_lung / (a_tissue - a_lung)
     middle = 0.5 * (exposure.lung + exposure.tissue) + exposure.bend * (exposure.tissue - exposure.lung)
     slope = (middle - exposure.lung) / 0.5
-    floor = max(exposure.air + 0.2 * (exposure.lung - exposure.air), exposure.lung - 0.5 * abs(z_air) * slope * 0.9)
+    floor = max(exposure.air + 0.3 * (exposure.lung - exposure.air), exposure.lung - 0.5 * abs(z_air) * slope * 0.9)
     knots = [z_air - 0.2, 0.93 * z_air, 0.5 * z_air, 0.0, 0.5, 1.0, 1.35, 1.9]
     levels = [exposure.air, exposure.air, floor, exposure.lung, middle, exposure.tissue]
     levels += [exposure.tissue + 0.6 * max(exposure.top - exposure.tissue, 0), max(exposure.top, exposure.tissue)]

@@ -28,7 +28,9 @@ class Skeleton:
     pedicles: tuple[Points, ...]
     sternum: Points
     blades: tuple[Points, ...]
-    humeri: tuple[Points, ...]
+    ridges: tuple[Points, ...]
+    shafts: tuple[Points, ...]
+    joints: tuple[Points, ...]
 
 
 def _ribs(anatomy: Anatomy, rng: np.random.Generator) -> tuple[list[Points], list[Points]]:
@@ -107,7 +109,8 @@ def _spine(anatomy: Anatomy) -> tuple[list[Points], Points, list[Points]]:
     return vertebrae, column, pedicles
 
 
-def _shoulder(anatomy: Anatomy, pose: Pose, side: int) -> tuple[list[Points], list[Points]]:
+def _shoulder(anatomy: Anatomy, pose: Pose, side: int) -> tuple[Points, Points, Points, Points]:
+    """Shoulder blade, its ridge, the shaft of the upper arm and its head."""
     i = 0 if side < 0 else 1
     shift, lift = pose.blades, -pose.shrug[i]
     blade = curve(
@@ -130,7 +133,7 @@ def _shoulder(anatomy: Anatomy, pose: Pose, side: int) -> tuple[list[Points], li
     bone = 0.075 + 0.12 * (anatomy.muscle - 0.2)
     shaft = band(joint + np.linspace(0.0, 2.8, 6)[:, None] * along, bone * np.array([1.25, 0.95, 0.9, 0.9, 0.9, 1.0]))
     ball = ellipse(joint[0], joint[1], 1.55 * bone, 1.55 * bone)
-    return [mirrored(blade, side), mirrored(ridge, side)], [mirrored(shaft, side), mirrored(ball, side)]
+    return mirrored(blade, side), mirrored(ridge, side), mirrored(shaft, side), mirrored(ball, side)
 
 
 def draw_skeleton(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Skeleton:
@@ -153,8 +156,10 @@ def draw_skeleton(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Ske
         column=column,
         pedicles=tuple(pedicles),
         sternum=sternum,
-        blades=tuple(p for blades, _ in shoulders for p in blades),
-        humeri=tuple(p for _, humeri in shoulders for p in humeri),
+        blades=tuple(s[0] for s in shoulders),
+        ridges=tuple(s[1] for s in shoulders),
+        shafts=tuple(s[2] for s in shoulders),
+        joints=tuple(s[3] for s in shoulders),
     )
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from lungseg.data.phantom.generator import IMAGES_PER_BLOCK, PATIENTS_PER_BLOCK, Phantom
 from lungseg.errors import ConfigError
 

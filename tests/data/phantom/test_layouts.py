@@ -4,10 +4,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
 from lungseg.data.phantom.generator import Phantom
 from lungseg.data.phantom.layouts import LAYOUTS, write_layout
 from lungseg.errors import ConfigError
-from PIL import Image
 
 SIZE = (48, 48)
 

@@ -1,4 +1,5 @@
 import numpy as np
+
 from lungseg.data.phantom.shapes import band, curve, ellipse, fill, inflate, mirrored, soft
 
 

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from lungseg.data.phantom.generator import Phantom
 from lungseg.data.sources.phantom import PhantomSource
 from lungseg.errors import ConfigError, DataError
