@@ -27,6 +27,7 @@ from lungseg.errors import ConfigError, LungsegError
 from lungseg.postprocess.chain import Postprocess
 from lungseg.postprocess.threshold import Threshold
 from lungseg.predictor import Predictor, pick_device
+from lungseg.quiet import silence
 from lungseg.types import Part
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def make(node: Any, key: str, **given: Any) -> Any:
             cause = cause.__cause__
             if isinstance(cause, LungsegError):
                 raise cause from None
-        msg = f"{key}: {node.get('_target_')} cannot be built: {type(cause).__name__}: {cause}. Check the keys below {key}"
+        what = f"{type(cause).__name__}: {cause}"
+        msg = f"{key}: {node.get('_target_')} cannot be built: {what}. Check the keys below {key}"
         raise ConfigError(msg) from error
 
 
@@ -105,9 +107,7 @@ def postprocess(cfg: Config) -> Postprocess:
     )
 
 
-def table(
-    cfg: Config, path: Path | None = None
-) -> tuple[SamplesTable, dict[str, tuple[Source, Path]], dict[str, Any]]:
+def table(cfg: Config, path: Path | None = None) -> tuple[SamplesTable, dict[str, tuple[Source, Path]], dict[str, Any]]:
     """Index all sources into one samples table.
 
     Args:
@@ -273,6 +273,7 @@ def loggers(cfg: Config, run_dir: Path) -> list[Any]:
 
 def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[Any]) -> Any:
     """Build the Lightning trainer."""
+    silence()
     with suppress(KeyError):
         if int(cfg["trainer"]["max_epochs"]) < 1:
             msg = f"trainer.max_epochs={cfg['trainer']['max_epochs']} must be at least 1"

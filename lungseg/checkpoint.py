@@ -50,7 +50,7 @@ def find(place: str | Path) -> Path:
         for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt"):
             if (path / name).is_file():
                 return path / name
-        msg = f"checkpoint={place} is a folder without checkpoints/best.ckpt or checkpoints/last.ckpt; give a .ckpt file"
+        msg = f"checkpoint={place} is a folder without checkpoints/best.ckpt or checkpoints/last.ckpt; give a file"
         raise ConfigError(msg)
     near = near_name(path.name, [p.name for p in path.parent.glob("*")]) if path.parent.is_dir() else None
     hint = f"; did you mean {path.parent / near}?" if near else ". Give a .ckpt file or a run folder"
@@ -73,17 +73,21 @@ def load(place: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = next((word for word in str(error).split() if "." in word and not word.endswith(".")), "an unknown object")
+        named = next(
+            (word for word in str(error).split() if "." in word and not word.endswith(".")), "an unknown object"
+        )
         msg = (
-            f"the checkpoint {path} holds more than tensors and plain values ({named.strip('`')}); loading it could run "
-            "foreign code, so it was not loaded. Use a checkpoint written by lungseg"
+            f"the checkpoint {path} holds more than tensors and plain values ({named.strip('`')}); loading it could "
+            "run foreign code, so it was not loaded. Use a checkpoint written by lungseg"
         )
         raise CheckpointError(msg) from error
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         msg = f"the checkpoint {path} cannot be read: {error}. Use the other one of best.ckpt and last.ckpt"
         raise CheckpointError(msg) from error
     if not isinstance(content, Mapping) or "lungseg" not in content or "state_dict" not in content:
-        msg = f"{path} is no checkpoint of lungseg: it has no record of its config. Give best.ckpt or last.ckpt of a run"
+        msg = (
+            f"{path} is no checkpoint of lungseg: it has no record of its config. Give best.ckpt or last.ckpt of a run"
+        )
         raise CheckpointError(msg)
     record = content["lungseg"]
     if int(record.get("format", 0)) > RECORD_FORMAT:
@@ -112,7 +116,10 @@ def _verify(path: Path) -> None:
         )
         raise CheckpointError(msg) from error
     if bad is not None:
-        msg = f"the checkpoint {path} is damaged: {bad} does not match its sum. Use the other one of best.ckpt and last.ckpt"
+        msg = (
+            f"the checkpoint {path} is damaged: {bad} does not match its sum. Use the other one of best.ckpt and "
+            "last.ckpt in that folder"
+        )
         raise CheckpointError(msg)
 
 

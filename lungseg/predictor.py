@@ -119,7 +119,9 @@ class Predictor:
 
     def _prepare(self, pixels: NDArray[Any]) -> Prepared:
         height, width = pixels.shape[:2]
-        sample = Prepared(pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width)))
+        sample = Prepared(
+            pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width))
+        )
         for step in self.steps.values():
             sample = step(sample)
         return sample

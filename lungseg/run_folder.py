@@ -89,7 +89,9 @@ def recording(cfg: Mapping[str, Any]) -> Iterator[Path]:
     except BaseException as error:
         state = "interrupted" if isinstance(error, PreemptedError | KeyboardInterrupt) else "failed"
         state = "diverged" if isinstance(error, DivergedError) else state
-        code = error.exit_code if isinstance(error, LungsegError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        code = (
+            error.exit_code if isinstance(error, LungsegError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        )
         status |= {"state": state, "exit_code": code, "error": f"{type(error).__name__}: {error}"}
         raise
     finally:

@@ -53,8 +53,8 @@ class DiscSource(Source):
 
     def row(self, i: int) -> Row:
         return Row(
-            sample_id=f"discs/{i:03d}", subject_id=f"discs/p{i:03d}", source="discs", image=f"{i}", masks={"lungs": f"{i}"},
-            label=None, view="PA", sex="F", age=50.0, spacing_mm=None, official_split=None,
+            sample_id=f"discs/{i:03d}", subject_id=f"discs/p{i:03d}", source="discs", image=f"{i}",
+            masks={"lungs": f"{i}"}, label=None, view="PA", sex="F", age=50.0, spacing_mm=None, official_split=None,
         )  # fmt: skip
 
     def fingerprint(self, row: Row) -> str | None:
@@ -81,7 +81,9 @@ class DiscSource(Source):
         return Reference(self._disc(int(row["image"]))[None], 1, 0, 2)
 
 
-def toy_data(folder: Path, *, n: int = 12, workers: int = 0, batch_size: int = 2, val: int = 2, **source: Any) -> LungDataModule:
+def toy_data(
+    folder: Path, *, n: int = 12, workers: int = 0, batch_size: int = 2, val: int = 2, **source: Any
+) -> LungDataModule:
     """n discs: the last `val` validate and test, the others train."""
     discs = DiscSource(n=n, **source)
     index = discs.index()
@@ -115,6 +117,6 @@ def toy_trainer(folder: Path, *callbacks: Any, epochs: int = 3, **trainer: Any) 
     return Trainer(
         max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        use_distributed_sampler=False, callbacks=[EpochTable(), *callbacks, Checkpoints(monitor="val/loss", mode="min")],
-        **trainer,
+        use_distributed_sampler=False, **trainer,
+        callbacks=[EpochTable(), *callbacks, Checkpoints(monitor="val/loss", mode="min")],
     )  # fmt: skip

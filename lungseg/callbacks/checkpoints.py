@@ -106,9 +106,7 @@ class Checkpoints(Callback):
         score = pl_module.epoch_values[self.monitor]
         if math.isnan(score):
             return
-        better = self.best_score is None or (
-            score > self.best_score if self.mode == "max" else score < self.best_score
-        )
+        better = self.best_score is None or (score > self.best_score if self.mode == "max" else score < self.best_score)
         if better:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
             self._save(trainer, "best.ckpt", weights_only=True)

@@ -32,9 +32,7 @@ class PerSample(Callback):
         facts: further entries of metrics.json: checkpoint, trained_on, trained_run.
     """
 
-    def __init__(
-        self, *, postprocess: Postprocess, summarise: Summarise, n_boot: int, facts: dict[str, Any]
-    ) -> None:
+    def __init__(self, *, postprocess: Postprocess, summarise: Summarise, n_boot: int, facts: dict[str, Any]) -> None:
         self.postprocess = postprocess
         self.summarise = summarise
         self.n_boot = n_boot

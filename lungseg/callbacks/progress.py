@@ -45,7 +45,9 @@ class ProgressLines(Callback):
                 console=self.console, transient=True, auto_refresh=False,
             )  # fmt: skip
             self._bar.start()
-            self._bar.add_task(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", total=trainer.num_training_batches)
+            self._bar.add_task(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", total=trainer.num_training_batches
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -64,7 +66,9 @@ class ProgressLines(Callback):
         shown = "  ".join(f"{name} {value:.4f}" for name, value in found.items() if not math.isnan(value))
         seconds = time.monotonic() - self._began
         self.console.print(
-            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s", highlight=False, soft_wrap=True
+            f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -35,7 +35,10 @@ def run(cfg: dict[str, Any]) -> int:
 def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[str, Any]:
     """Return the checkpoint's config with what the command line asked to change."""
     trained = loaded.record["config"]
-    merged: dict[str, Any] = {**trained, **{k: cfg[k] for k in ("verb", "run_dir", "overrides", "paths", "n_boot", "report")}}
+    merged: dict[str, Any] = {
+        **trained,
+        **{k: cfg[k] for k in ("verb", "run_dir", "overrides", "paths", "n_boot", "report")},
+    }
     merged["checkpoint"] = str(loaded.path)
     merged["test_parts"] = list(cfg["parts"])
     merged["allow_leakage"] = cfg.get("allow_leakage", False)
@@ -44,7 +47,10 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
         merged["split"] = cfg.get("split") or ALL_TEST
     else:
         nodes = trained["data"]["sources"]
-        sources = {name: {**node, **({"search": cfg["paths"]["data"]} if "search" in node else {})} for name, node in nodes.items()}
+        sources = {
+            name: {**node, **({"search": cfg["paths"]["data"]} if "search" in node else {})}
+            for name, node in nodes.items()
+        }
         merged["data"] = {**trained["data"], "sources": sources}
         merged["split"] = cfg.get("split") or trained["split"]
     changes = {"batch_size": cfg.get("batch_size"), "num_workers": cfg.get("num_workers")}
@@ -113,8 +119,8 @@ def refuse_seen(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, data: build.
     if not shared or data.facts["split"]["hash"] == loaded.record["split_hash"] or cfg["allow_leakage"]:
         return
     msg = (
-        f"{loaded.path} was trained on {', '.join(shared)} with another split than the one made now, so the test part may "
-        "hold images it was trained on. Leave data= and split= out to test with the checkpoint's own split, check "
+        f"{loaded.path} was trained on {', '.join(shared)} with another split than the one made now, so the test part "
+        "may hold images it was trained on. Leave data= and split= out to test with the checkpoint's own split, check "
         f"that the files below {cfg['paths']['data']} are the same, or set allow_leakage=true and say so"
     )
     raise CheckpointError(msg)

@@ -90,7 +90,10 @@ def predict(
     done = len(files) - len(broken)
     log.info("%d radiographs segmented in %.1f s: %s", done, time.monotonic() - began, output)
     if broken:
-        msg = f"{len(broken)} of {len(files)} files could not be read: {first_five(broken)}. The reasons are in {output / 'areas.csv'}"
+        msg = (
+            f"{len(broken)} of {len(files)} files could not be read: {first_five(broken)}. The reasons are in "
+            f"{output / 'areas.csv'}; the others are done"
+        )
         raise DataError(msg)
 
 

@@ -147,8 +147,8 @@ def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any]) -> Non
     ]
     if different:
         msg = (
-            f"the run in {resumed.path.parents[1]} cannot be resumed, as it is another one now. {'; '.join(different)}. "
-            "Undo these changes, or start a new run without resume="
+            f"the run in {resumed.path.parents[1]} cannot be resumed, as it is another one now. {'; '.join(different)}"
+            ". Undo these changes, or start a new run without resume="
         )
         raise CheckpointError(msg)
 

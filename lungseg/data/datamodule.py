@@ -155,13 +155,14 @@ class LungDataModule(LightningDataModule):
         """Count the batches trained on so far; restored from a checkpoint before the loader starts."""
         if self.trainer is None:
             return 0
-        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        return int(progress.total.processed)
 
     def _loader(self, dataset: StoreDataset, sampler: EpochSampler) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            batch_sampler=sampler,
-            collate_fn=_as_is,
+            batch_sampler=cast("Any", sampler),  # yields EpochBatch, which `__getitems__` takes
+            collate_fn=cast("Any", _as_is),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -331,7 +331,10 @@ def _keys_of(
         digest.update(source.reading().encode())
         out[i] = np.void(digest.digest())
     if missing:
-        msg = f"{len(missing)} files of the samples table are not there: {first_five(missing)}. Were they moved or renamed?"
+        msg = (
+            f"{len(missing)} files of the samples table are not there: {first_five(missing)}. Were they moved or "
+            "renamed since the run began?"
+        )
         raise DataError(msg)
     index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", seen)
     index.commit()
@@ -442,7 +445,8 @@ def _prepare(
     except DataError as error:
         return str(error)
     if prepared.image.ndim != 2:
-        return f"{row['sample_id']}: the image still has {prepared.image.shape[2]} channels; add a grey step to preprocess.steps"
+        channels = prepared.image.shape[2]
+        return f"{row['sample_id']}: the image still has {channels} channels; add a grey step to preprocess.steps"
     return _Entry(
         key,
         prepared,

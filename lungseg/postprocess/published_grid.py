@@ -12,9 +12,7 @@ OUTSIDE = -30.0
 """Logit of what the network never saw: probability 1e-13."""
 
 
-def on_published_grid(
-    logits: NDArray[np.float32], placement: Placement, size: tuple[int, int]
-) -> NDArray[np.float32]:
+def on_published_grid(logits: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> NDArray[np.float32]:
     """Sample logits bilinearly at the pixel centres of the published grid.
 
     Pixel (r, c) of an (h, w) grid lies at top + (r + 1/2) height / h - 1/2 on the network's grid, and alike for
@@ -33,13 +31,13 @@ def on_published_grid(
     sy, sx = placement.height / h, placement.width / w
     if (placement.top, placement.left) == (0, 0) and logits.shape[1:] == (placement.height, placement.width):
         # the common case, and exact where cv2.warpAffine rounds to 1/32 pixel
-        return np.stack([cv2.resize(plane, (w, h), interpolation=cv2.INTER_LINEAR) for plane in logits])
+        planes = [cv2.resize(plane, (w, h), interpolation=cv2.INTER_LINEAR) for plane in logits]
+        return np.stack(planes).astype(np.float32, copy=False)
     rows = (placement.top + (np.arange(h) + 0.5) * sy - 0.5).astype(np.float32)
     columns = (placement.left + (np.arange(w) + 0.5) * sx - 0.5).astype(np.float32)
     map_x, map_y = np.broadcast_to(columns, (h, w)).copy(), np.broadcast_to(rows[:, None], (h, w)).copy()
-    out = np.stack(
-        [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
-    )
+    planes = [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
+    out: NDArray[np.float32] = np.stack(planes).astype(np.float32, copy=False)
     out[:, (rows < -0.5) | (rows > logits.shape[1] - 0.5), :] = OUTSIDE
     out[:, :, (columns < -0.5) | (columns > logits.shape[2] - 0.5)] = OUTSIDE
     return out
@@ -47,4 +45,4 @@ def on_published_grid(
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return 1 / (1 + exp(-x)), without overflow."""
-    return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), np.float32)

@@ -69,7 +69,8 @@ class Task(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch from (seed, batches done, rank): the same step draws the same dropout, resumed or not."""
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        done = int(progress.total.processed)
         # 2,654,435,761 and 40,503 are odd, so steps and ranks keep apart modulo 2**62
         drawn = (self.seed * 1_000_003 + done * 2_654_435_761 + self.global_rank * 40_503) % 2**62
         torch.default_generator.manual_seed(drawn)
@@ -112,9 +113,9 @@ class Task(LightningModule):
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
         names = ", ".join(batch["sample_id"][:5]) if batch is not None else "not known"
         msg = (
-            f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch + 1}); the batch holds {names}. "
-            f"The learning rate is {rates[0]:g}: try optimizer.lr={rates[0] / 10:g}, trainer.gradient_clip_val=1, or "
-            "trainer.precision=32. Checkpoints written before are intact"
+            f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch + 1}); the batch holds "
+            f"{names}. The learning rate is {rates[0]:g}: try optimizer.lr={rates[0] / 10:g}, "
+            "trainer.gradient_clip_val=1, or trainer.precision=32. Checkpoints written before are intact"
         )
         raise DivergedError(msg)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from lungseg.callbacks.checkpoints import Checkpoints
 from lungseg.errors import PreemptedError
 from tests.toy import toy_data, toy_task, toy_trainer
 
@@ -22,7 +23,7 @@ class StopAt(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if trainer.fit_loop.epoch_loop.batch_progress.total.processed == self.batches:
-            [c for c in trainer.callbacks if type(c).__name__ == "Checkpoints"][0].save_last(trainer)
+            next(c for c in trainer.callbacks if isinstance(c, Checkpoints)).save_last(trainer)
             raise PreemptedError("stopped by the test")
 
 
@@ -45,7 +46,9 @@ def fit(folder: Path, *callbacks: Callback, scheduler: str = "step", resume: boo
     data = toy_data(folder.parent / "store")
     task = toy_task(scheduler=SCHEDULERS[scheduler])
     run = toy_trainer(folder, *callbacks, epochs=epochs, **trainer)
-    run.fit(task, datamodule=data, ckpt_path=str(folder / "checkpoints/last.ckpt") if resume else None, weights_only=True)
+    run.fit(
+        task, datamodule=data, ckpt_path=str(folder / "checkpoints/last.ckpt") if resume else None, weights_only=True
+    )
     return task.state_dict(), pd.read_csv(folder / "epochs.csv").drop(columns="seconds")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,11 @@ class Prepared:
     {0, 1}, K structures (0 where the sample has none). placement: of the published image on the current grid.
     """
 
-    image: NDArray[np.uint8] | NDArray[np.uint16]
+    image: NDArray[Any]
     masks: NDArray[np.uint8]
     placement: Placement
 
-    def with_image(self, image: NDArray[np.uint8] | NDArray[np.uint16]) -> Prepared:
+    def with_image(self, image: NDArray[Any]) -> Prepared:
         """Return the same sample with other grey values on the same grid."""
         return replace(self, image=image)
 
