@@ -7,16 +7,18 @@ anything heavy is imported; the verb's module is imported when its job starts.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungseg import __version__, config
-from lungseg.errors import ConfigError, LungsegError, near_name
+from lungseg.cli.arguments import Request, read
+from lungseg.errors import ConfigError, LungsegError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,42 +26,9 @@ if TYPE_CHECKING:
     from lungseg.cli.composition import Composer
     from lungseg.cli.runs import Outcome
 
-WITH_VALUE = {"--config-dir": "-cd", "--cfg": "-c", "--package": "-p"}
-WITHOUT_VALUE = {"--multirun": "-m", "--run": "-r", "--resolve": "", "--hydra-help": "", "--shell-completion": "-sc"}
-OURS = {"--help": "-h", "--version": ""}
-REFUSED = {
-    "--config-name": "the configuration's name is the verb: lungseg evaluate ...",
-    "--config-path": "to add YAML files of your own give --config-dir",
-    "--experimental-rerun": "to go on with a run give resume=<run folder>",
-}
 STOPS_A_SWEEP = {75, 130}
 """Exit codes of a job that was stopped from outside: the jobs after it are not started."""
 DISTRIBUTED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-@dataclass
-class Request:
-    """A command line in its parts.
-
-    Args:
-        verb: `train` when none is given.
-        overrides: the `key=value` words.
-        flags: for Hydra, with their values.
-        config_dirs: of `--config-dir`.
-        help: about what help is asked: "" for the overview, None when none is asked.
-        version: the version is asked.
-        multirun: `-m` is given.
-        shows: a flag is given that shows something instead of running.
-    """
-
-    verb: str = "train"
-    overrides: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    config_dirs: list[Path] = field(default_factory=list)
-    help: str | None = None
-    version: bool = False
-    multirun: bool = False
-    shows: bool = False
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,67 +60,6 @@ def main(argv: list[str] | None = None) -> int:
         return 141
 
 
-def read(words: list[str]) -> Request:
-    """Split a command line into verb, overrides and flags.
-
-    Raises:
-        ConfigError: a flag or the verb is not known.
-    """
-    request = Request()
-    long = {short: name for name, short in (WITH_VALUE | WITHOUT_VALUE | OURS | {"--info": "-i"}).items() if short}
-    left = list(words)
-    bare: list[str] = []
-    while left:
-        word = left.pop(0)
-        if not word.startswith("-"):
-            (bare if "=" not in word and not word.startswith("~") else request.overrides).append(word)
-            continue
-        name, equals, value = word.partition("=")
-        name = long.get(name, name)
-        if name in WITH_VALUE:
-            if not equals and not left:
-                msg = f"{word} wants a value"
-                raise ConfigError(msg)
-            value = value if equals else left.pop(0)
-            request.flags += [name, value]
-            if name == "--config-dir":
-                request.config_dirs.append(Path(value).expanduser())
-        elif name == "--info":
-            known = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-            request.flags += [name, *([left.pop(0)] if left and left[0] in known else [])]
-        elif name in WITHOUT_VALUE:
-            request.flags += [name] if name != "--multirun" else []
-        elif name not in OURS:
-            near = near_name(name, [*WITH_VALUE, *WITHOUT_VALUE, *OURS, "--info"])
-            hint = REFUSED.get(name) or (f"did you mean {near}?" if near else "see: lungseg --help")
-            msg = f"{word} is no flag; {hint}"
-            raise ConfigError(msg)
-        request.multirun |= name == "--multirun"
-        request.version |= name == "--version"
-        if name == "--help":
-            request.help = ""
-        request.shows |= name in {"--cfg", "--info", "--hydra-help", "--shell-completion"}
-    _take_verb(request, bare)
-    return request
-
-
-def _take_verb(request: Request, bare: list[str]) -> None:
-    """Find the verb among the words that are no overrides."""
-    if bare and bare[0] == "help":
-        request.help = bare[1] if len(bare) > 1 else ""
-        return
-    if request.help == "" and bare:
-        request.help = bare[0]
-        return
-    if bare:
-        if bare[0] not in config.verbs():
-            raise ConfigError(config.unknown_verb(bare[0]))
-        request.verb = bare[0]
-    if len(bare) > 1:
-        msg = f"`{bare[1]}` is no key=value (the verb is {bare[0]} already)"
-        raise ConfigError(msg)
-
-
 def run(request: Request) -> int:
     """Check a command line, then hand it to Hydra.
 
@@ -162,7 +70,8 @@ def run(request: Request) -> int:
     conf = config.config_dir()
     if "--shell-completion" in request.flags:
         return _complete(request, conf)
-    from lungseg.cli.composition import Composer, quoted
+    from lungseg.cli.composition import Composer
+    from lungseg.cli.problems import quoted
     from lungseg.cli.runs import new_folder, shown
 
     composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
@@ -176,7 +85,7 @@ def run(request: Request) -> int:
     job = Job(request, {}, composed.has_folder)
     if composed.multirun:
         if folder is not None or cfg.get("resume"):
-            msg = "resume takes up one run: give the folder of one job, resume=outputs/sweeps/<time>/<number>, without -m"
+            msg = "resume takes up one run: give one job's folder, resume=outputs/sweeps/<time>/<number>, without -m"
             raise ConfigError(msg)
         sweep = Path(composed.sweep_dir) if composed.sweep_dir else new_folder(outputs / "sweeps")
         flags = ["--multirun"] if request.multirun else []
@@ -197,7 +106,7 @@ def run(request: Request) -> int:
 
 def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | None]:
     """Put the overrides of the run that is taken up before those given now; return its folder too."""
-    from lungseg.cli.composition import quoted
+    from lungseg.cli.problems import quoted
     from lungseg.cli.runs import key_of, newest_unfinished, stored_overrides
 
     given = [line for line in request.overrides if key_of(line) == "resume"]
@@ -214,7 +123,7 @@ def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | No
             return rest, None
     else:
         folder = Path(str(value)).expanduser()
-    lines = [*stored_overrides(folder), *rest, f"resume={quoted(os.path.abspath(folder))}"]
+    lines = [*stored_overrides(folder), *rest, f"resume={quoted(str(folder.absolute()))}"]
     return [*lines, "hydra.mode=RUN"], folder
 
 
@@ -282,7 +191,8 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
 
-        from lungseg.cli.composition import plain, quoted
+        from lungseg.cli.composition import plain
+        from lungseg.cli.problems import quoted
         from lungseg.cli.runs import Outcome, record_failure, shown
 
         hydra_cfg = HydraConfig.get()
@@ -317,7 +227,9 @@ class Job:
 def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[int, str | None]:
     """Run a verb; return its exit code and, if it failed, the message."""
     try:
-        return int(importlib.import_module(f"lungseg.commands.{verb}").run(values)), None
+        command = importlib.import_module(f"lungseg.commands.{verb}")
+        _quiet_lightning()
+        return int(command.run(values)), None
     except LungsegError as error:
         _keep_traceback(folder)
         complain(error)
@@ -329,6 +241,14 @@ def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[in
         _keep_traceback(folder)
         traceback.print_exc()
         return 1, f"{type(error).__name__}: {error}"
+
+
+def _quiet_lightning() -> None:
+    """Leave Lightning's messages to our handlers, and of them the warnings: it adds a handler of its own at import."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
 
 
 def _keep_traceback(folder: Path | None) -> None:
@@ -358,15 +278,14 @@ def _leave_group(ranks: dict[str, str | None]) -> None:
 
 def _after_sweep(job: Job, sweep: Path, *, report: bool) -> int:
     """Write the joined report, say what failed, and return the exit code of a sweep."""
-    from lungseg.cli.runs import outcomes_of, shown, summary
+    from lungseg.cli.runs import outcomes_of, summary
 
     outcomes = [job.outcomes[n] for n in sorted(job.outcomes)] or outcomes_of(sweep)
     done = [outcome.folder for outcome in outcomes if not outcome.exit_code and outcome.folder is not None]
     code = 0
     if report and done:
         try:
-            path = importlib.import_module("lungseg.report.html").write_report(done, sweep)
-            sys.stdout.write(f"joined report: {shown(path)}\n")
+            importlib.import_module("lungseg.report.html").write_report(done, sweep)
         except LungsegError as error:
             complain(error)
             code = error.exit_code

@@ -131,9 +131,10 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
     monitor = str(config.get("monitor"))
     part, _, quantity = monitor.partition("/")
     if part != "val" or not quantity:
-        yield f"monitor={monitor} is not a value of the validation part, such as val/dice; nothing may be selected on others"
+        yield f"monitor={monitor} is no value of the validation part, such as val/dice; only that part may select"
     wants = "min" if "loss" in quantity else "max"
-    if quantity and config.get("monitor_mode") in {"max", "min"} and config["monitor_mode"] != wants:
-        yield f"monitor={monitor} is best at its {wants}imum, but monitor_mode={config['monitor_mode']}; give monitor_mode={wants}"
+    mode = config.get("monitor_mode")
+    if quantity and mode in {"max", "min"} and mode != wants:
+        yield f"monitor={monitor} is best at its {wants}imum, but monitor_mode={mode}; give monitor_mode={wants}"
     if config.get("test") != "none" and not config.get("test_parts"):
         yield "test_parts is empty; to test nothing give test=none"

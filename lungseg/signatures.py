@@ -272,9 +272,7 @@ def resolve(module: Module, expression: ast.expr) -> tuple[Module, ast.AST]:
     raise Unknown(ast.unparse(expression))
 
 
-def function_arguments(
-    module: Module, node: ast.AST, *, skip_first: bool = False
-) -> tuple[dict[str, Argument], bool]:
+def function_arguments(module: Module, node: ast.AST, *, skip_first: bool = False) -> tuple[dict[str, Argument], bool]:
     """Return the arguments of a function that a keyword can set, and whether it takes `**kwargs`."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         raise Unknown

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -30,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lungseg.cli import schema
 from lungseg.cli.nodes import SPECIAL, no_argument, no_key, problems_of, shipped_values
+from lungseg.cli.problems import grammar_problem, quoted, raise_all, split
 from lungseg.cli.translate import Origin, sentence
 from lungseg.config import check, missing
 from lungseg.errors import ConfigError, LungsegError, near_name
@@ -105,7 +107,7 @@ class Composer:
             try:
                 parsed.append(self._parse_one(line))
             except HydraException as error:
-                problems.append(_grammar_problem(line, error))
+                problems.append(grammar_problem(line, error))
         raise_all(problems)
         return parsed
 
@@ -157,8 +159,9 @@ class Composer:
         groups = [o for o in parsed if o.is_hydra_override() or o.package or self._is_choice(o)]
         values = [o for o in parsed if o not in groups]
         raise_all([*self._wrong_choices(groups), *self._wrong_roots(values)])
-        origin = Origin(self.verb, self.folders, {o.key_or_group for o in values})
-        base = self._base([str(o.input_line) for o in groups], origin)
+        lines = [str(o.input_line) for o in groups]
+        origin = Origin(self.verb, self.folders, {o.key_or_group for o in values}, lambda: self._used(lines))
+        base = self._base(lines, origin)
         final: dict[int, str] = {}
         problems = []
         for override in values:
@@ -207,8 +210,8 @@ class Composer:
             for choice in value if isinstance(value, list) else [value]:
                 if f"{choice}" not in self.choices(group) and "${" not in f"{choice}":
                     near = near_name(f"{choice}", self.choices(group))
-                    hint = f"did you mean {group}={near}? " if near else ""
-                    yield f"{group}={choice}: there is no such choice; {hint}There are: {', '.join(self.choices(group))}"
+                    hint = f"; did you mean {group}={near}?" if near else "."
+                    yield f"{group}={choice}: no such choice{hint} There are: {', '.join(self.choices(group))}"
 
     def _wrong_roots(self, values: Sequence[Override]) -> Iterator[str]:
         roots = self._roots()
@@ -232,9 +235,21 @@ class Composer:
         if key not in self._bases:
             try:
                 self._bases[key] = self._loader.load_configuration(self.verb, list(lines), RunMode.RUN)
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
+            except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
                 raise ConfigError(sentence(error, origin)) from error
         return copy.deepcopy(self._bases[key])
+
+    def _used(self, lines: Sequence[str]) -> list[tuple[str, Path]]:
+        """Return (package, file) of the files behind a set of group choices, in the order they are merged."""
+        try:
+            defaults = self._loader.compute_defaults_list(self.verb, list(lines), RunMode.RUN).defaults
+        except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError):
+            return []
+        found = []
+        for entry in defaults:
+            files = [folder / f"{entry.config_path}.yaml" for folder in self.folders]
+            found += [(entry.package or "", file) for file in files if file.is_file()][:1]
+        return found
 
     def _fitted(self, override: Override, cfg: DictConfig) -> Override:
         """Return the override as Hydra must be given it, `++` before what a constructor takes but no file states.
@@ -379,41 +394,3 @@ def plain(cfg: DictConfig, verb: str, run_dir: str | None) -> dict[str, Any]:
 
 def _unresolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in OmegaConf.to_container(cfg).items()}  # type: ignore[union-attr]
-
-
-def quoted(text: str) -> str:
-    """Quote a text for Hydra's grammar.
-
-    Example:
-        >>> quoted("it's")
-        "'it\\\\'s'"
-    """
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
-
-
-def raise_all(problems: Iterator[str] | Sequence[str] | dict[str, None] | Any) -> None:
-    """Raise one error that names all problems, if there are any.
-
-    Raises:
-        ConfigError: there are.
-    """
-    found = list(dict.fromkeys(problems))
-    if len(found) == 1:
-        raise ConfigError(found[0])
-    if found:
-        more = f"\n  - and {len(found) - 10} more" if len(found) > 10 else ""
-        raise ConfigError(f"{len(found)} problems:" + "".join(f"\n  - {text}" for text in found[:10]) + more)
-
-
-def split(error: ConfigError) -> list[str]:
-    """Return the problems that an error of `raise_all` names."""
-    head, *rest = str(error).split("\n  - ")
-    return rest or [head]
-
-
-def _grammar_problem(line: str, error: HydraException) -> str:
-    if "=" not in line:
-        return f"`{line}` is no verb and no key=value"
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else "cannot be read"
-    key, _, value = line.partition("=")
-    return f"{line}: {reason[0].lower()}{reason[1:]}; to take the value as it is, quote it twice: \"{key}='{value}'\""

@@ -106,7 +106,7 @@ def _plain_node(node: Mapping[str, Any], path: str, conf: Path) -> Iterator[Prob
         if is_object or value == "???":
             continue
         if isinstance(value, dict) and holds_objects and _always_object(known[key]):
-            yield f"{path}.{key}", " has no `_target_`, so there is nothing to build: it is not part of the chosen group"
+            yield f"{path}.{key}", " has no `_target_`: the chosen group has no such entry, so nothing is built"
         wrong = _wrong_kind(value, known[key])
         if wrong:
             yield f"{path}.{key}", wrong
@@ -184,5 +184,5 @@ def _group_contents(folder: Path) -> list[Any]:
     for file in sorted(folder.rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         if "@package" not in text.partition("\n")[0]:
-            contents.append(yaml.load(text, Loader=loader))  # noqa: S506  (a safe loader either way)
+            contents.append(yaml.load(text, Loader=loader))
     return contents

@@ -61,7 +61,7 @@ def new_folder(parent: Path) -> Path:
 
 def shown(folder: Path) -> Path:
     """Return a folder relative to the working folder where it lies below it: shorter, and it names no person."""
-    absolute, here = Path(os.path.abspath(folder)), Path.cwd()
+    absolute, here = folder.absolute(), Path.cwd()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
 
 

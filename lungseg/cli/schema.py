@@ -7,7 +7,7 @@ stand in `conf/<verb>.yaml`; what stands below a `_target_` is typed by the sign
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
@@ -141,6 +141,17 @@ SCHEMAS: dict[str, type[VerbSchema]] = {
     "prepare": PrepareSchema,
     "doctor": DoctorSchema,
 }
+
+
+def names(owner: str) -> list[str]:
+    """Return the keys of a schema by its class name, [] for another name.
+
+    Example:
+        >>> names("PathsSchema")
+        ['data', 'outputs', 'store']
+    """
+    known: tuple[type[Any], ...] = (*SCHEMAS.values(), PathsSchema, PaperSchema)
+    return [entry.name for cls in known if cls.__name__ == owner for entry in fields(cls)]
 
 
 def register() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lungseg.cli import schema
 from lungseg.errors import LungsegError, near_name
 
 KINDS = {"Integer": "a whole number", "bool": "true or false", "Boolean": "true or false", "Float": "a number"}
+_ABSENT = object()
 IN_FILE = re.compile(r"In '([^']+)': ")
 
 
@@ -22,26 +26,42 @@ class Origin:
         verb: whose configuration it is.
         folders: of YAML files, shipped ones first.
         given: keys set on the command line.
+        used: gives (package, file) of the files that were composed, in their order.
     """
 
     verb: str
     folders: Sequence[Path]
     given: Collection[str] = ()
+    used: Callable[[], Sequence[tuple[str, Path]]] = list
 
     def of(self, key: str) -> str:
-        """Return " (file, line n)" for the file that sets a key, "" when the command line does.
-
-        A file of the user comes before a shipped one of the same content.
-        """
+        """Return " (file, line n)" for the file that set a key last, "" when the command line did or none is found."""
         if any(key == given or key.startswith(f"{given}.") for given in self.given):
             return ""
-        last = re.escape(key.rpartition(".")[2])
-        pattern = re.compile(rf"(?:^|[\s{{,])['\"]?{last}['\"]?\s*:")
+        for package, file in reversed(self.used()):
+            if package and not key.startswith(f"{package}."):
+                continue
+            parts = (key.removeprefix(f"{package}.") if package else key).split(".")
+            text = file.read_text(encoding="utf-8")
+            node: Any = yaml.safe_load(text)
+            for part in parts:
+                node = node[part] if isinstance(node, dict) and part in node else _ABSENT
+            if node is _ABSENT:
+                continue
+            pattern = re.compile(rf"(?:^|[\s{{,])['\"]?{re.escape(parts[-1])}['\"]?\s*:")
+            lines = enumerate(text.splitlines(), 1)
+            number = next((n for n, line in lines if pattern.search(line.partition(" #")[0])), 1)
+            return f" ({self.name(file)}, line {number})"
+        return ""
+
+    def asking(self, group: str, choice: str) -> str:
+        """Return "file, line n" of a defaults list that asks for a choice of a group, "" when none is found."""
+        pattern = re.compile(rf"^\s*-\s.*\b{re.escape(group)}\s*:\s*['\"]?{re.escape(choice)}['\"]?\s*(?:#|$)")
         for folder in reversed(self.folders):
             for file in sorted(folder.rglob("*.yaml")):
                 for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-                    if pattern.search(line.partition(" #")[0]):
-                        return f" ({self.name(file)}, line {number})"
+                    if pattern.search(line):
+                        return f"{self.name(file)}, line {number}"
         return ""
 
     def name(self, file: Path) -> str:
@@ -69,13 +89,17 @@ def sentence(error: Exception, origin: Origin, line: str | None = None) -> str:
     """
     if isinstance(error, LungsegError):
         return str(error) if not line or str(error).startswith(line) else f"{line}: {error}"
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark
+        place = f"{origin.name(Path(mark.name))}, line {mark.line + 1}: " if mark else ""
+        return f"{place}this is no YAML: {error.problem or error.context}"
     text = "\n".join(str(e) for e in (error, error.__cause__) if e is not None)
     start = IN_FILE.search(text)
     where = origin.file(start.group(1)) if start else ""
     prefix = f"{line}: " if line else (f"{where}: " if "." in where else "")
     bad_key = re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'(?:.|\n)*?full_key: (\S+)", text)
     if bad_key:
-        return prefix + _no_key(*bad_key.groups(), origin)
+        return prefix + _no_key(bad_key.group(1), bad_key.group(2), bad_key.group(3), origin)
     bad_value = re.search(r"(?:Value|Cannot convert) '(.*?)' .*\n\s*full_key: (\S+)", text)
     if bad_value:
         value, key = bad_value.groups()
@@ -89,7 +113,8 @@ def sentence(error: Exception, origin: Origin, line: str | None = None) -> str:
         near = near_name(choice, names)
         hint = f"; did you mean {near}?" if near else ""
         known = f" There are: {', '.join(names)}" if names else ""
-        return f"{prefix}there is no {group}={choice}{hint}{known}"
+        asks = origin.asking(group, choice)
+        return f"{f'{asks}: ' if asks else prefix}there is no {group}={choice}{hint}{known}"
     gone = re.search(r"Could not delete from config\. '([^']+)' does not exist", text)
     if gone:
         return f"{prefix}there is no `{gone.group(1)}` to take out"
@@ -98,20 +123,20 @@ def sentence(error: Exception, origin: Origin, line: str | None = None) -> str:
         return f"{prefix}{twice.group(1).partition('=')[0]} is chosen already; leave out the +: {twice.group(1)}"
     unmatched = re.search(r"Could not (override|delete|append) '?([\w/@.]+)", text)
     if unmatched and ("No match" in text or "Did you mean" in text):
-        fields = [*schema.SCHEMAS[origin.verb].__dataclass_fields__, "experiment", "size", "sweep", "debug", "local"]
+        fields = [*schema.names(schema.SCHEMAS[origin.verb].__name__), "experiment", "size", "sweep", "debug", "local"]
         near = near_name(unmatched.group(2), [name for name in fields if name != unmatched.group(2)])
         hint = f"; did you mean `{near}`?" if near else ""
         return f"{prefix}`{unmatched.group(2)}` is no group that {origin.verb} can {unmatched.group(1)} here{hint}"
     lines = [part.strip() for part in IN_FILE.sub("", text).splitlines() if part.strip()]
     key = next((part.partition(":")[2].strip() for part in lines if part.startswith("full_key")), "")
     first = next((part for part in lines if not part.startswith(("full_key", "object_type", "Error merging"))), text)
-    return f"{prefix}{f'{key}: ' if key and key not in first else ''}{first}{origin.of(key) if key and not line else ''}"
+    named = f"{key}: " if key and key not in first else ""
+    return f"{prefix}{named}{first}{origin.of(key) if key and not line else ''}"
 
 
 def _no_key(key: str, owner: str, full_key: str, origin: Origin) -> str:
     """Say that a typed node has no such key."""
-    classes = {cls.__name__: cls for cls in (*schema.SCHEMAS.values(), schema.PathsSchema, schema.PaperSchema)}
-    names = list(classes[owner].__dataclass_fields__) if owner in classes else []
+    names = schema.names(owner)
     near = near_name(key, names)
     parent = full_key.rpartition(".")[0]
     place = f"`{parent}`" if parent else origin.verb
