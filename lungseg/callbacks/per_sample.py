@@ -65,7 +65,7 @@ class PerSample(Callback):
             for structure, numbers in zip(data.store.structures, found, strict=True):
                 self._rows.append(
                     {
-                        "part": str(data.parts[position]),
+                        "part": data.part_of(position),
                         "source": row["source"],
                         "sample_id": row["sample_id"],
                         "subject_id": row["subject_id"],

@@ -178,7 +178,7 @@ def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
     write_json(folder / "data.json", facts)
     table = module.table
     frame = pd.DataFrame({name: table.column(name).to_pylist() for name in ("sample_id", "subject_id", "source")})
-    frame["part"] = module.parts
+    frame["part"] = [module.part_of(i) for i in range(len(frame))]
     frame.to_parquet(folder / "split.parquet", index=False)
 
 

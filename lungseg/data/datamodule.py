@@ -23,6 +23,9 @@ from lungseg.errors import ConfigError, DataError
 from lungseg.types import Batch, Part
 
 
+_PARTS = np.array(["test", "train", "unused", "val"])
+
+
 class LungDataModule(LightningDataModule):
     """Serves training batches in random order with augmentation, and every other part in table order.
 
@@ -61,7 +64,7 @@ class LungDataModule(LightningDataModule):
             msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0"
             raise ConfigError(msg)
         self.table = table
-        self.parts = parts
+        self._codes = np.searchsorted(_PARTS, parts).astype(np.uint8)  # one byte a sample
         self.store = store
         self.normalize = normalize
         self.sources = sources
@@ -75,7 +78,12 @@ class LungDataModule(LightningDataModule):
 
     def positions(self, *parts: Part) -> NDArray[np.int64]:
         """Return the table positions of some parts, in table order."""
-        return np.flatnonzero(np.isin(self.parts, parts)).astype(np.int64)
+        wanted = np.isin(_PARTS, parts)
+        return np.flatnonzero(wanted[self._codes]).astype(np.int64)
+
+    def part_of(self, position: int) -> str:
+        """Return the part of one sample."""
+        return str(_PARTS[self._codes[position]])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Serve the training part in an order drawn from (seed, epoch)."""

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS samples (
     top REAL, left REAL, height REAL, width REAL, image_height INTEGER, image_width INTEGER,
     mask_height INTEGER, mask_width INTEGER, offset INTEGER, length INTEGER, total INTEGER, square INTEGER
 ) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS places ON samples (depth, row);
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, hash BLOB
 ) WITHOUT ROWID;
@@ -101,14 +102,12 @@ class Store:
         rows: NDArray[np.int64],
         depths: NDArray[np.uint8],
         masked: NDArray[np.bool_],
-        keys: NDArray[np.void],
     ) -> None:
         self.folder = folder
         self.structures = tuple(structures)
         self.rows = rows
         self.depths = depths
         self.masked = masked
-        self._keys = keys
         with _index(folder) as index:
             meta = dict(index.execute("SELECT name, value FROM meta"))
         self.size = (int(meta["height"]), int(meta["width"]))
@@ -182,7 +181,7 @@ class Store:
             }
             for i, key in enumerate(wanted, start):
                 rows[i], depths[i], masked[i] = found[key]
-        return cls(home, structures=structures, rows=rows, depths=depths, masked=masked, keys=keys)
+        return cls(home, structures=structures, rows=rows, depths=depths, masked=masked)
 
     def images(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[Any]:
         """Gather images: (B, H, W) of the store's dtype (a uint8 sample among uint16 ones is scaled by 257)."""
@@ -215,8 +214,8 @@ class Store:
         with _index(self.folder) as index:
             found = index.execute(
                 "SELECT mask_height, mask_width, offset, length, top, left, height, width, image_height, image_width"
-                " FROM samples WHERE key = ?",
-                (bytes(self._keys[position]),),
+                " FROM samples WHERE depth = ? AND row = ?",
+                (int(self.depths[position]), int(self.rows[position])),
             ).fetchone()
         height, width, offset, length, *rest = found
         with (self.folder / "published.bin").open("rb") as file:
@@ -236,7 +235,8 @@ class Store:
         with _index(self.folder) as index:
             for position in positions:
                 depth, total, squares = index.execute(
-                    "SELECT depth, total, square FROM samples WHERE key = ?", (bytes(self._keys[position]),)
+                    "SELECT depth, total, square FROM samples WHERE depth = ? AND row = ?",
+                    (int(self.depths[position]), int(self.rows[position])),
                 ).fetchone()
                 full = 255.0 if depth == 8 else 65535.0
                 mean += total / full / pixels
