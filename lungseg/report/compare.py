@@ -289,7 +289,7 @@ def repeats_table(groups: Sequence[Repeats], *, n_boot: int = 2000, seed: int = 
             mains = [[s for s in run.scores() if s.part == part and s.source == "all"] for run in group.runs]
             for structure in dict.fromkeys(scores.structure for found in mains for scores in found):
                 scores = [s for found in mains for s in found if s.structure == structure]
-                together = _together(group.runs, part, structure, n_boot=n_boot, seed=seed)
+                together = together_interval(group.runs, part, structure, n_boot=n_boot, seed=seed)
                 rows.append(
                     (
                         Cell(group.name, sub=f"differs in {listed(group.varied)}"),
@@ -316,7 +316,10 @@ def _over_runs(scores: Sequence[Scores], name: str) -> Cell:
     return Cell(decimal(statistics.fmean(means)), sub=sd)
 
 
-def _together(runs: Sequence[Run], part: str, structure: str, *, n_boot: int, seed: int) -> Interval | None:
+def together_interval(
+    runs: Sequence[Run], part: str, structure: str, *, n_boot: int = 2000, seed: int = 0
+) -> Interval | None:
+    """Mean Dice over the images of all runs together; None where an image belongs to more than one run."""
     frames = [_values(run.samples, part, structure) for run in runs if run.samples is not None]
     if len(frames) < 2:
         return None
@@ -337,6 +340,13 @@ def _difference(a: pd.DataFrame, b: pd.DataFrame) -> Difference | None:
         )
     except DataError:  # no sample in common, or one twice: there is nothing to pair
         return None
+
+
+def tested_images(run: Run, part: str) -> frozenset[str]:
+    """The images that a run was scored on in a part; its sources where it has no per-image scores."""
+    if run.samples is None:
+        return frozenset(tested_sources(run, part))
+    return frozenset(run.samples.loc[run.samples["part"] == part, "sample_id"])
 
 
 def tested_sources(run: Run, part: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lungseg.errors import ConfigError, ResourceError
-from lungseg.report.blocks import Figures, Page
+from lungseg.report.blocks import Cell, Figures, Page
 from lungseg.report.finder import find_runs
 from lungseg.report.reader import read_run
 from lungseg.report.several import several_page
@@ -62,11 +62,18 @@ def render_html(page: Page) -> str:
 def render_markdown(page: Page, folder: Path) -> str:
     """Render a page as Markdown; pictures are links relative to `folder`."""
     environment = _environment(escape=False)
+    environment.filters["both"] = _both
     environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     environment.filters["near"] = lambda path: Path(os.path.relpath(path, folder)).as_posix()
     text = environment.get_template("report.md.j2").render(page=page)
     return text.strip() + "\n"
+
+
+def _both(cell: Cell) -> str:
+    """A cell on one line: an interval after its mean, any other second line in brackets of its own."""
+    sub = cell.sub if not cell.sub or cell.sub[0] in "[±" else f"({cell.sub})"
+    return " ".join(f"{cell.text} {sub}".split()).replace("|", "\\|")
 
 
 def _environment(*, escape: bool) -> Environment:

@@ -17,13 +17,14 @@ from lungseg.report.compare import (
     repeats,
     repeats_table,
     runs_table,
-    tested_sources,
+    tested_images,
+    together_interval,
 )
 from lungseg.report.cross import cross_table
 from lungseg.report.figures import forest_figure, validation_figure
 from lungseg.report.reader import Run
 from lungseg.report.single import HOW_TO_READ, banners
-from lungseg.report.wording import capital, count, decimal, listed, part_name, structure_name
+from lungseg.report.wording import capital, count, decimal, listed, part_name, span, structure_name
 
 
 def several_page(runs: Sequence[Run], *, title: str | None = None) -> Page:
@@ -70,17 +71,25 @@ def _summary(labelled: Mapping[str, Run]) -> str:
     found = [(run, main) for run, main in found if math.isfinite(main.metric("dice").mean)]
     if not found:
         return f"{first} None has been evaluated."
-    tested = {(main.part, main.structure, main.n, *tested_sources(run, main.part)) for run, main in found}
-    if len(tested) > 1:
+    main = found[0][1]
+    part, structure = part_name(main.part), structure_name(main.structure)
+    groups = repeats(labelled)
+    if len(groups) == 1 and len(groups[0].runs) == len(labelled):
+        together = together_interval(groups[0].runs, main.part, main.structure)
+        if together is not None:
+            return (
+                f"{first} Each {part} radiograph belongs to one of them; over all {count(together.n)} the mean Dice of "
+                f"the {structure} is {decimal(together.mean)} {span(together.low, together.high)}."
+            )
+    if len({(main.part, main.structure, tested_images(run, main.part)) for run, main in found}) > 1:
         return f"{first} They were tested on different images: only the paired differences compare like with like."
     label = {id(run): label for label, run in labelled.items()}
     low, high = (pick(found, key=lambda item: item[1].metric("dice").mean) for pick in (min, max))
     ends = [f"{decimal(main.metric('dice').mean)} ({label[id(run)]})" for run, main in (low, high)]
-    _, main = low
-    said = f"{first} On {count(main.n)} {part_name(main.part)} radiographs the mean Dice of the"
+    said = f"{first} On {count(main.n)} {part} radiographs the mean Dice of the {structure}"
     if len(found) == 1:
-        return f"{said} {structure_name(main.structure)} is {ends[0]}; the others were not evaluated."
-    return f"{said} {structure_name(main.structure)} goes from {' to '.join(ends)}."
+        return f"{said} is {ends[0]}; the others were not evaluated."
+    return f"{said} goes from {' to '.join(ends)}."
 
 
 def _side_by_side(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
@@ -91,8 +100,9 @@ def _side_by_side(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
         if table is None:
             continue
         blocks.append(table)
+        several = len({scores.structure for run in runs for scores in run.scores() if scores.part == part}) > 1
         rows = [
-            (f"{label}, {structure_name(scores.structure)}", scores.metric("dice"))
+            (f"{label}, {structure_name(scores.structure)}" if several else label, scores.metric("dice"))
             for label, run in labelled.items()
             for scores in run.scores()
             if scores.part == part and scores.source == "all"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
 from lungseg.stats.bootstrap import Interval, mean_interval, pooled_interval
 
 MakeRun = Callable[..., Path]
@@ -25,6 +26,13 @@ def make_run(tmp_path: Path) -> MakeRun:
         return write_run(tmp_path / folder, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder to copy and damage; not to be written to."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return write_run(folder, sets={"test": {"jsrt": 6}}, epochs=3, n_boot=20, pictures=1)
 
 
 def write_run(
@@ -81,7 +89,8 @@ def write_run(
         folder / "status.json",
         {
             "verb": verb, "state": state, "exit_code": 0 if done else 5, "error": error,
-            "started": "2026-11-20T11:02:11+01:00", "ended": "2026-11-20T11:19:43+01:00", "seconds": 1052.4, "resumed": [],
+            "started": "2026-11-20T11:02:11+01:00", "ended": "2026-11-20T11:19:43+01:00",
+            "seconds": 1052.4, "resumed": [],
         },
     )  # fmt: skip
     _json(
