@@ -63,6 +63,9 @@ class Anatomy:
     rib_width: float
     bone: float
     vessel: float
+    hilum: float
+    liver: float
+    bowel: float
     spine: float
     scoliosis: float
     bubble: float
@@ -76,7 +79,7 @@ class Anatomy:
 
 def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
     """Draw a patient; proportions follow age, sex and build, with the spread seen among real patients."""
-    child = rng.random() < 0.14
+    child = rng.random() < 0.18
     age = int(rng.integers(1, 13)) if child else int(np.clip(rng.normal(50, 19), 13, 95))
     sex: Literal["F", "M"] = "F" if rng.random() < 0.48 else "M"
     grown = min(age / 17.0, 1.0)
@@ -84,9 +87,9 @@ def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
     old = float(np.clip((age - 45) / 40, 0, 1))
 
     adult_mm = rng.normal(140 if sex == "M" else 127, 8)
-    breath = rng.normal(0, 0.13)
-    depth = 1.78 + 0.33 * grown - 0.08 * build + breath
-    uneven = rng.normal(0, 0.05)
+    breath = rng.normal(0, 0.16)
+    depth = float(np.clip(1.76 + 0.31 * grown - 0.08 * build + breath, 1.35, 2.5))
+    uneven = rng.normal(0, 0.06)
     big_heart = max(0.0, rng.normal(0, 1)) * 0.05 + (0.07 if child else 0.0) + 0.03 * old
     return Anatomy(
         sex=sex,
@@ -96,7 +99,7 @@ def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
         cp_depth=(float(depth + uneven), float(depth - uneven + rng.normal(0, 0.03))),
         cp_reach=(float(rng.uniform(0.88, 0.98)), float(rng.uniform(0.9, 1.0))),
         dome=float(np.clip(rng.normal(0.45, 0.09) - 0.06 * old, 0.2, 0.68)),
-        dome_drop=float(rng.normal(0.07, 0.06)),
+        dome_drop=float(rng.normal(0.06, 0.08)),
         dome_peak=float(rng.uniform(0.32, 0.5)),
         cone=float(rng.normal(0.0, 0.06) + (0.05 if child else 0.0)),
         bulge=float(rng.normal(0.0, 0.02)),
@@ -108,7 +111,7 @@ def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
         knob=float(np.clip(rng.normal(0.235, 0.03) + 0.08 * old - (0.05 if child else 0.0), 0.13, 0.42)),
         knob_level=float(rng.normal(0.58, 0.06)),
         waist=float(np.clip(rng.normal(0.265, 0.03), 0.18, 0.36)),
-        superior=float(np.clip(rng.normal(0.135, 0.025) + 0.02 * build, 0.08, 0.26)),
+        superior=float(np.clip(rng.normal(0.125, 0.025) + 0.02 * build, 0.07, 0.26)),
         thymus=float(max(0.0, rng.normal(0.10, 0.08))) if age < 5 else 0.0,
         fat=float(np.clip(0.14 + 0.05 * build + rng.normal(0, 0.025), 0.05, 0.36)),
         muscle=float(np.clip(0.30 + 0.04 * build + rng.normal(0, 0.03), 0.2, 0.46)) * (0.75 if child else 1.0),
@@ -120,6 +123,9 @@ def draw_anatomy(rng: np.random.Generator, label: Label) -> Anatomy:
         rib_width=float(rng.normal(0.036, 0.005)),
         bone=float(np.clip(rng.normal(1.0, 0.25) - 0.25 * old, 0.4, 1.6)),
         vessel=float(np.clip(rng.normal(0.9, 0.25), 0.35, 1.5)),
+        hilum=float(rng.uniform(0.4, 1.5)),
+        liver=float(rng.uniform(-0.9, 1.3)),
+        bowel=float(max(0.0, rng.normal(0.2, 0.5))),
         spine=float(rng.uniform(0.4, 1.3)),
         scoliosis=float(rng.normal(0.0, 0.025) * (1 + old)),
         bubble=float(rng.uniform(0.0, 1.0)),

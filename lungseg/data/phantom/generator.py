@@ -59,7 +59,7 @@ class Phantom:
     A sample is a function of (seed, index) and of nothing else: neither of the order of calls nor of numpy's global
     state. Samples come in blocks of 18 images of 9 patients, three of each label; a patient has one to four images with
     the same anatomy and disease and another pose, exposure and film. The picture at another size is another sampling of
-    the same outlines.
+    the same outlines. Burnt-in letters are in OpenCV's fonts, which differ between its major versions.
 
     Args:
         seed: Which set, >= 0.

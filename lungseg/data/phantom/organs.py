@@ -223,12 +223,13 @@ def _gas(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[Points
     under = dome_top(anatomy, pose, 1)
     if anatomy.bubble > 0.35:
         rx, ry = 0.10 + 0.22 * anatomy.bubble, 0.06 + 0.12 * anatomy.bubble
-        bubble = ellipse(0.45 + 0.08 * rng.normal(), under + 0.14 + ry, rx, ry, tilt=0.2 * rng.normal())
+        low = rng.uniform(0.05, 0.16)
+        bubble = ellipse(0.48 + 0.1 * rng.normal(), under + low + ry, rx, ry, tilt=0.2 * rng.normal())
         if pose.view == "PA":
-            bubble[:, 1] = np.minimum(bubble[:, 1], under + 0.14 + 1.25 * ry)
+            bubble[:, 1] = np.minimum(bubble[:, 1], under + low + 1.25 * ry)
         shapes.append(bubble)
-    for _ in range(int(rng.integers(0, 4))):
-        x, y = rng.uniform(-0.7, 0.9), under + rng.uniform(0.55, 1.3)
+    for _ in range(int(rng.integers(0, 4) + 12 * anatomy.bowel)):
+        x, y = rng.uniform(-0.7, 0.9), under + rng.uniform(0.3 if anatomy.bowel > 0.4 else 0.55, 1.3)
         shapes.append(ellipse(x, y, rng.uniform(0.05, 0.16), rng.uniform(0.04, 0.10), tilt=rng.uniform(-1, 1)))
     return tuple(shapes)
 

@@ -54,12 +54,12 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy) -> Pose:
     """Draw the pose of one image; small children lie (AP) with raised arms, the sick are more often taken AP."""
     sick = anatomy.label != "normal"
     lying = rng.random() < (0.75 if anatomy.age < 6 else 0.35 if sick else 0.15)
-    wide = rng.uniform(0.66, 0.88) if rng.random() > 0.16 else rng.uniform(0.45, 0.66)
+    wide = rng.uniform(0.66, 0.88) if rng.random() > 0.2 else rng.uniform(0.45, 0.66)
     if rng.random() < 0.08 or (anatomy.child and rng.random() < 0.4):
         wide = rng.uniform(0.82, 0.98)
     stretch = float(np.exp(rng.normal(0.0, 0.07)))
     tall = wide * stretch
-    limit = rng.uniform(0.84, 1.02)  # the lungs' height as a share of the image, at most
+    limit = rng.uniform(0.64, 1.0)  # the lungs' height as a share of the image, at most
     depth = 0.5 * sum(anatomy.cp_depth)
     if tall * depth / 2 > limit:
         shrink = limit / (tall * depth / 2)
@@ -74,7 +74,7 @@ def draw_pose(rng: np.random.Generator, anatomy: Anatomy) -> Pose:
     return Pose(
         view="AP" if lying else "PA",
         scale=(wide / 2, tall / 2),
-        shift=(float(rng.normal(0, 0.022)), float(rng.normal(-0.01, 0.035))),
+        shift=(float(rng.normal(0, 0.022)), float(rng.normal(-0.025, 0.045))),
         angle=float(np.clip(rng.normal(0, 0.03), -0.12, 0.12)) * (1.6 if lying else 1.0),
         yaw=float(rng.normal(0, 0.035)) * (2.0 if anatomy.child else 1.0),
         breath=float(rng.normal(-0.08 if lying else 0.0, 0.04)),

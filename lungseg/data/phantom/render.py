@@ -71,6 +71,7 @@ def render(anatomy: Anatomy, pose: Pose, size: tuple[int, int], *, patient: Stre
     planes = _planes(canvas, organs, draw_opacity(anatomy, organs, canvas, patient("opacity")))
     total = _soft_tissue(canvas, anatomy, organs, planes)
     total -= np.float32(_AIR) * planes.air
+    total += np.float32(0.035) * planes.belly * cloud(texture, size, 5) * np.float32(0.4 + anatomy.bowel)
     total += _lung_marks(canvas, anatomy, organs, planes, vessels, texture)
     total -= _gas(canvas, anatomy, organs, planes)
     total += np.float32(anatomy.bone) * _bones(canvas, anatomy, skeleton, planes)
@@ -93,7 +94,7 @@ def _planes(canvas: Canvas, organs: Organs, opacity: Plane | None) -> _Planes:
     solid = inflate(canvas.fill([organs.heart]), 0.22 * unit)
     # lung lies behind the heart, too, and behind its edge most
     cover = np.clip(np.maximum(heart * (0.55 + 0.33 * solid), 0.95 * middle), 0, 1)
-    clear = soft(0.22 * (lungs > 127).astype(np.float32) + 0.78 * inflate(lungs, 0.33 * unit), 0.008 * unit)
+    clear = soft(0.15 * (lungs > 127).astype(np.float32) + 0.85 * inflate(lungs, 0.35 * unit), 0.008 * unit)
     air = clear * (1 - cover) + 0.16 * canvas.soft(organs.recesses, 0.09) * (1 - heart) * (1 - middle) * belly
     wide = cv2.dilate(lungs, np.ones((3, 3), np.uint8), iterations=max(1, round(0.03 * unit)))
     return _Planes(
@@ -109,7 +110,8 @@ def _planes(canvas: Canvas, organs: Organs, opacity: Plane | None) -> _Planes:
 
 def _soft_tissue(canvas: Canvas, anatomy: Anatomy, organs: Organs, planes: _Planes) -> Plane:
     """The patient as water: trunk, arms, head, breasts or chest muscles."""
-    total = planes.thick * (0.94 + 0.05 * planes.belly + 0.07 * canvas.soft(organs.domes, 0.25))
+    liver = 0.05 * planes.belly + 0.07 * canvas.soft(organs.domes, 0.25)
+    total = planes.thick * (0.94 + np.float32(anatomy.liver) * liver)
     if organs.head is not None:
         total += 0.45 * canvas.soft([organs.head], 0.03) * planes.thick
     for breast in organs.breasts:
@@ -126,11 +128,12 @@ def _lung_marks(
 ) -> Plane:
     """Vessels, fine texture, and the haze around the hila."""
     grain = cloud(rng, canvas.size, 3.9 * min(canvas.size) / max(canvas.unit, 1))
-    marks = planes.air * (np.float32(0.15 * anatomy.vessel) * vessels + np.float32(0.010) * grain)
+    fine = cloud(rng, canvas.size, 18 * min(canvas.size) / max(canvas.unit, 1))
+    marks = planes.air * (np.float32(0.15 * anatomy.vessel) * vessels + np.float32(0.010) * (grain + fine))
     for x, y in organs.hila:
         for rx, ry, blur, dense in ((0.07, 0.16, 0.05, 0.09), (0.20, 0.38, 0.16, 0.10)):
             haze = canvas.soft([ellipse(x, y, rx, ry)], blur) * planes.open_air
-            marks += np.float32(dense * anatomy.vessel) * haze * (0.6 + 0.6 * vessels)
+            marks += np.float32(dense * anatomy.hilum) * haze * (0.7 + 0.3 * vessels)
     return np.asarray(marks, dtype=np.float32)
 
 
