@@ -25,7 +25,15 @@ def images_in(folder: Path, prefixes: tuple[str, ...]) -> dict[str, Path]:
     return by_stem(files, what=f"radiographs in {folder}")
 
 
-def masks_in(folder: Path, prefixes: tuple[str, ...]) -> dict[str, Path]:
-    """Stem of the radiograph -> mask file; a mask is named as its radiograph, with or without `_mask` at the end."""
+def masks_in(folder: Path, prefixes: tuple[str, ...], *, suffixed: bool = False) -> dict[str, Path]:
+    """Stem of the radiograph -> mask file; a mask is named as its radiograph, with or without `_mask` at the end.
+
+    Args:
+        folder: Folder of the masks.
+        prefixes: What the names begin with.
+        suffixed: Take only names that end in `_mask`, so that no radiograph passes for a mask.
+    """
     found = images_in(folder, prefixes)
+    if suffixed:
+        found = {stem: path for stem, path in found.items() if stem.endswith(MASK_SUFFIX)}
     return {stem.removesuffix(MASK_SUFFIX): path for stem, path in found.items()}

@@ -86,7 +86,7 @@ class ShenzhenSource(Source):
         if folder is None or mask_folder is None:
             raise DataError(self._not_found(str(root)))
         common = common_root(root, mask_folder)
-        images, masks = images_in(folder, (PREFIX,)), masks_in(mask_folder, (PREFIX,))
+        images, masks = images_in(folder, (PREFIX,)), masks_in(mask_folder, (PREFIX,), suffixed=True)
         facts = {**read_labels(root), **read_readings(child(root, "ClinicalReadings"), images)}
         unpublished = without_mask()
         rows: list[Row] = []
@@ -129,14 +129,14 @@ class ShenzhenSource(Source):
     def _mask_folder(self, folder: Path) -> Path | None:
         if self.masks_root is not None:
             given = Path(self.masks_root).expanduser().absolute()
-            if not given.is_dir() or not masks_in(given, (PREFIX,)):
+            if not given.is_dir() or not masks_in(given, (PREFIX,), suffixed=True):
                 msg = f"data.sources.shenzhen.masks_root={self.masks_root} holds no masks named CHNCXR_*_mask.png"
                 raise DataError(msg)
             return given
         for top in (folder, folder.absolute().parent):
             for name in _MASK_FOLDERS:
                 inner = child(top, name)
-                if inner is not None and masks_in(inner, (PREFIX,)):
+                if inner is not None and masks_in(inner, (PREFIX,), suffixed=True):
                     return inner
         return None
 

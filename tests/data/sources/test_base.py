@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from lungseg.data.phantom.layouts import write_layout
+from lungseg.data.sources.jsrt import JsrtSource
+from lungseg.data.sources.mc_sh import McShSource
+from lungseg.data.sources.montgomery import MontgomerySource
+from lungseg.data.sources.shenzhen import ShenzhenSource
+from lungseg.errors import ConfigError, DataError
+
+SOURCES = {"jsrt_png": JsrtSource, "montgomery": MontgomerySource, "shenzhen": ShenzhenSource, "mc_sh": McShSource}
+
+
+@pytest.fixture(params=SOURCES)
+def layout(request):
+    return request.param
+
+
+def home(layout, folder):
+    """A data folder that holds the layout under a name it is published with."""
+    inside = {"jsrt_png": "jsrt", "mc_sh": "chest-xray-masks-and-labels"}.get(layout, "")
+    return write_layout(layout, folder / inside, n=2, size=(48, 56))
+
+
+def test_a_set_is_found_below_the_data_folder(layout, tmp_path):
+    written = home(layout, tmp_path / "sets")
+    assert SOURCES[layout](search=str(tmp_path)).find() == written.root
+
+
+def test_a_root_may_be_the_set_or_a_folder_around_it(layout, tmp_path):
+    written = home(layout, tmp_path / "sets")
+    assert SOURCES[layout](root=str(written.root)).find() == written.root
+    assert SOURCES[layout](root=str(tmp_path)).find() == written.root
+
+
+def test_two_complete_copies_are_listed_with_the_key_to_choose_one(layout, tmp_path):
+    roots = [home(layout, tmp_path / copy).root for copy in ("one", "two")]
+    source = SOURCES[layout](search=str(tmp_path))
+    with pytest.raises(DataError, match="2 complete copies") as caught:
+        source.find()
+    for root in roots:
+        assert f"data.sources.{source.name}.root={root}" in str(caught.value)
+
+
+def test_no_data_folder_names_the_variable_and_the_key(layout, tmp_path):
+    with pytest.raises(DataError, match="LUNGSEG_DATA") as caught:
+        SOURCES[layout](search=str(tmp_path / "nowhere")).find()
+    assert "paths.data=" in str(caught.value)
+    assert "nowhere" in str(caught.value)
+
+
+def test_an_empty_data_folder_gets_the_expected_tree_and_where_to_get_it(layout, tmp_path):
+    source = SOURCES[layout](search=str(tmp_path))
+    with pytest.raises(DataError, match="no complete copy") as caught:
+        source.find()
+    for line in source.expected_tree().splitlines():
+        assert line in str(caught.value)
+    assert source.home in str(caught.value)
+    assert f"docs/datasets.md#{source.name}" in str(caught.value)
+
+
+def test_a_root_that_is_no_folder_is_refused_by_its_key(layout, tmp_path):
+    with pytest.raises(DataError, match=rf"data\.sources\.{SOURCES[layout].name}\.root=.*gone is not a folder"):
+        SOURCES[layout](root=str(tmp_path / "gone")).find()
+
+
+def test_sources_survive_pickling_and_touch_no_file_before_find(layout):
+    source = pickle.loads(pickle.dumps(SOURCES[layout](root="/not/there", inverted=True)))
+    assert (source.root, source.inverted) == ("/not/there", True)
+
+
+def test_inverted_files_are_turned_when_declared(layout, tmp_path):
+    upright, turned = home(layout, tmp_path / "a"), tmp_path / "b"
+    inside = {"jsrt_png": "jsrt", "mc_sh": "chest-xray-masks-and-labels"}.get(layout, "")
+    negative = write_layout(layout, turned / inside, n=2, size=(48, 56), nasty=["inverted"])
+    images = []
+    for root, inverted in ((upright.root, False), (negative.root, True)):
+        source = SOURCES[layout](root=str(root), inverted=inverted)
+        index = source.index()
+        images.append(source.read_image(index.root, index.rows[0]).pixels.astype(int))
+    # 8-bit files: 255 - round(255 v) and round(255 (1 - v)) may differ by one level
+    assert np.abs(images[0] - images[1]).max() <= 1
+    assert SOURCES[layout](inverted=True).reading() != SOURCES[layout]().reading()
+
+
+def test_an_unknown_policy_for_missing_pairs_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.sources\.montgomery\.missing is 'skip'"):
+        MontgomerySource(missing="skip")
+
+
+def test_the_union_of_both_lungs_is_read(tmp_path):
+    source = MontgomerySource(root=str(write_layout("montgomery", tmp_path, n=1, size=(48, 56)).root))
+    index = source.index()
+    lungs, right, left = source.read_masks(index.root, index.rows[0], ["lungs", "right_lung", "left_lung"])
+    np.testing.assert_array_equal(lungs, right | left)
+    assert right.any()
+    assert left.any()
+
+
+def test_a_structure_that_is_not_published_is_refused_with_the_sample(tmp_path):
+    source = MontgomerySource(root=str(write_layout("montgomery", tmp_path, n=1, size=(48, 56)).root))
+    index = source.index()
+    with pytest.raises(DataError, match=r"montgomery/MCUCXR_0001_\d: there is no mask of 'heart'"):
+        source.read_masks(index.root, index.rows[0], ["heart"])
+
+
+def test_masks_with_many_levels_get_one_line_with_their_count(tmp_path):
+    source = McShSource(root=str(write_layout("mc_sh", tmp_path, n=2, size=(64, 64)).root))
+    index = source.index()
+    reference = source.read_reference(index.root, index.rows[0], ["lungs"])
+    assert (reference.files, reference.between) == (1, 1)
+    assert reference.levels > 20
+    note = source.levels_note(704, 700, 236)
+    assert note is not None
+    assert "700 of 704 masks are not binary (up to 236 grey levels)" in note
+    assert source.levels_note(704, 0, 2) is None
