@@ -164,7 +164,7 @@ def comparison_table(labelled: Mapping[str, Run], part: str) -> Table | None:
     rows = tuple(
         (
             Cell(label),
-            Cell(listed([source_name(name) for name in tested_sources(run, part)])),
+            Cell(listed([source_name(name) for name in run.tested_on(part)])),
             *([Cell(structure_name(scores.structure))] if len(structures) > 1 else []),
             Cell(count(scores.n), sub="" if scores.n_subjects is None else some(scores.n_subjects, "patient")),
             *(interval_cell(scores.metric(name)) for name in shown),
@@ -345,10 +345,5 @@ def _difference(a: pd.DataFrame, b: pd.DataFrame) -> Difference | None:
 def tested_images(run: Run, part: str) -> frozenset[str]:
     """The images that a run was scored on in a part; its sources where it has no per-image scores."""
     if run.samples is None:
-        return frozenset(tested_sources(run, part))
+        return frozenset(run.tested_on(part))
     return frozenset(run.samples.loc[run.samples["part"] == part, "sample_id"])
-
-
-def tested_sources(run: Run, part: str) -> list[str]:
-    """The sources that a run was scored on in a part, sorted."""
-    return sorted({scores.source for scores in run.scores() if scores.part == part and scores.source != "all"})

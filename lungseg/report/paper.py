@@ -22,6 +22,7 @@ from lungseg.report.wording import (
     part_name,
     signed,
     some,
+    source_name,
     span,
     structure_name,
     to_count,
@@ -132,6 +133,12 @@ def paper_section(run: Run) -> Section | None:
     title = f"“{paper.title}”" if paper else f"The paper “{key}”"
     figures = reported(run)
     blocks: list[Block] = []
+    main = run.main()
+    elsewhere = set(run.tested_on(main.part)) - set(run.trained_on()) if main and run.verb != "train" else set()
+    if figures and elsewhere:
+        names = listed([source_name(name) for name in sorted(elsewhere)])
+        said = f"{title} has no figures for {names}, on which this run was tested: there is nothing to compare with."
+        return Section("Paper and ours", "paper", (Text(said),))
     if not figures:
         blocks.append(
             Text(f"{title} has no figures for this experiment ({run.name}): there is nothing to compare with.")

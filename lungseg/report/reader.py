@@ -119,6 +119,10 @@ class Run:
             named = list(_mapping(self.data.get("sources"))) if self.verb == "train" else []
         return tuple(sorted(str(name) for name in named))
 
+    def tested_on(self, part: str) -> tuple[str, ...]:
+        """The sources that the run was scored on in a part, sorted."""
+        return tuple(sorted({found.source for found in self.scores() if found.part == part and found.source != "all"}))
+
     def has(self, part: str) -> bool:
         """Whether the run was scored on this part."""
         return any(scores.part == part for scores in self.scores())

@@ -71,13 +71,20 @@ def single_page(run: Run, *, title: str | None = None) -> Page:
     ]
     return Page(
         eyebrow=f"lungseg {run.verb} report",
-        title=title or run.name,
+        title=title or _title(run),
         summary=summary(run),
         banners=banners(run),
         tiles=_tiles(run),
         sections=tuple(section for section in sections if section and section.blocks),
         footer=HOW_TO_READ,
     )
+
+
+def _title(run: Run) -> str:
+    found = run.main()
+    if run.verb != "evaluate" or found is None:
+        return run.name
+    return f"{run.name} on {listed([source_name(name) for name in run.tested_on(found.part)])}"
 
 
 def summary(run: Run) -> str:
@@ -100,8 +107,10 @@ def summary(run: Run) -> str:
     dice = found.metric("dice")
     patients = f" of {some(found.n_subjects, 'patient')}" if found.n_subjects is not None else ""
     sure = f" (95 % interval {decimal(dice.low)} to {decimal(dice.high)})" if span(dice.low, dice.high) else ""
+    tested = run.tested_on(found.part)
+    sets = f" ({listed([source_name(name) for name in tested])})" if tested and tested != run.trained_on() else ""
     return (
-        f"{first} On {count(found.n)} {part_name(found.part)} radiographs{patients} it outlines the "
+        f"{first} On {count(found.n)} {part_name(found.part)} radiographs{patients}{sets} it outlines the "
         f"{structure_name(found.structure)} with a mean Dice of {decimal(dice.mean)}{sure}."
     )
 

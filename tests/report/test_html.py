@@ -61,6 +61,16 @@ def test_the_page_says_what_was_run_on_what_and_how_good_it_is(make_run: Callabl
         assert said in page
 
 
+def test_an_evaluation_elsewhere_names_the_sets(make_run: Callable[..., Path]):
+    folder = make_run(verb="evaluate", sets={"test": {"montgomery": 4, "shenzhen": 6}}, overlays=False)
+    page = write_report([folder], folder).read_text()
+    assert "<h1>resunet_jsrt on Montgomery and Shenzhen</h1>" in page
+    assert (
+        "ResUNet, trained on JSRT, was evaluated. On 10 test radiographs of 10 patients (Montgomery and Shenzhen)"
+        in page
+    )
+
+
 def test_every_element_is_closed_and_every_id_unique(make_run: Callable[..., Path]):
     folder = make_run(paper=PAPER, structures=("lungs", "heart"))
     nesting = _Nesting()
@@ -113,13 +123,14 @@ def test_a_run_that_did_not_end_well_says_so_and_shows_its_curves(make_run: Call
     assert "It has not been evaluated." in page
 
 
-@pytest.mark.parametrize("piece", PIECES)
-@pytest.mark.parametrize("damage", ["missing", "truncated", "another kind"])
+@pytest.mark.parametrize(
+    ("piece", "damage"),
+    # without status.json at all a folder is no run folder
+    [(p, d) for p in PIECES for d in ("missing", "truncated", "another kind") if (p, d) != ("status.json", "missing")],
+)
 def test_no_damage_to_a_run_folder_stops_the_report(small_run: Path, tmp_path: Path, piece: str, damage: str):
     folder = shutil.copytree(small_run, tmp_path / "run")
     content = (folder / piece).read_bytes()
-    if damage == "missing" and piece == "status.json":
-        pytest.skip("a folder without status.json is no run folder")
     if damage == "missing":
         (folder / piece).unlink()
     else:

@@ -76,8 +76,15 @@ def test_an_experiment_of_no_paper_has_no_such_section(make_run: Callable[..., P
     assert paper_section(read_run(make_run(paper={}))) is None
 
 
+def test_a_test_on_other_data_is_not_held_against_the_paper(make_run: Callable[..., Path]):
+    run = read_run(make_run(verb="evaluate", sets={"test": {"shenzhen": 9}}, paper=PRINTED))
+    section = paper_section(run)
+    assert "has no figures for Shenzhen" in _texts(section)
+    assert not any(isinstance(block, Table) for block in (section.blocks if section else ()))
+
+
 def test_validation_is_labelled_as_validation(make_run: Callable[..., Path]):
-    run = read_run(make_run(sets={"val": {"mc_sh": 30}}, paper=PRINTED))
+    run = read_run(make_run(sets={"val": {"jsrt": 30}}, paper=PRINTED))
     section = paper_section(run)
     assert "30 validation radiographs" in _texts(section)
     assert "no figure here is a test result" in _texts(section)

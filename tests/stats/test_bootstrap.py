@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from lungseg.errors import ConfigError, DataError
 from lungseg.stats import bootstrap
 from lungseg.stats.bootstrap import mean_interval, pooled_interval
-from scipy import stats
 
 
 def test_the_mean_and_sd_are_those_of_the_images():

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from lungseg.errors import DataError
 from lungseg.stats.bootstrap import mean_interval
 from lungseg.stats.paired import paired_difference
