@@ -21,15 +21,26 @@ class Anatomy:
     Attributes:
         sex: "F" or "M".
         age: Years.
+        label: What the lungs suffer from.
         half_width_mm: What one unit of length is in the patient, in mm.
-        cp_depth: y of the costophrenic angles.
-        dome: Height of the right diaphragm dome above the costophrenic angle; `dome_drop`: how much lower the left is.
-        cone: How much narrower the rib cage is at the top.
-        heart_left, heart_right: Reach of the heart from the midline; `heart_height`: its height; `heart_tilt`.
-        knob: Reach of the aortic knob; `waist`: of the pulmonary trunk; `superior`: of the upper mediastinum.
-        fat: Thickness of the soft tissue beside the ribs; `muscle`: of shoulder and arm.
-        rib_slope: How far a posterior rib drops from spine to chest wall; `rib_gap`: between neighbouring ribs.
-        wobble: (4, 4) low waves that bend everything alike: amplitudes (x, y), wave numbers; see `layout.bend`.
+        cp_depth: y of the costophrenic angles (right, left); `cp_reach`: their x.
+        dome: Height of the right diaphragm dome above the costophrenic angle; `dome_drop`: how much lower the left is;
+            `dome_peak`: x of the tops.
+        cone: How much narrower the rib cage is at the top; `bulge`: how much wider in the middle.
+        apex: x of the lung apices.
+        heart_left: Reach of the heart to the left; `heart_right`: to the right; `heart_height`; `heart_tilt` in radians.
+        knob: Reach of the aortic knob, at the height `knob_level`; `waist`: reach of the pulmonary trunk; `superior`:
+            of the upper mediastinum; `thymus`: what a small child's thymus adds.
+        fat: Thickness of the soft tissue beside the ribs; `muscle`: half-width of the upper arm; `neck`: of the neck.
+        breast: Size of the breasts, 0 = none; `breast_level`: their y.
+        rib_slope: How far a posterior rib drops from spine to chest wall; `rib_gap`: between neighbouring ribs;
+            `rib_width`: half of their width.
+        bone: Density of all bones, 1 = usual; `spine`: of the spine on top of that.
+        vessel: Density of the pulmonary vessels, 1 = usual; `hilum`: of the haze around the hila.
+        liver: Density of the abdomen against the trunk's, 1 = denser, below 0 = less dense.
+        bowel: Amount of gas in the colon; `bubble`: in the stomach.
+        scoliosis: Sideways reach of the spine's curve.
+        wobble: Low waves that bend everything alike: amplitude in x and y, wave number, phase; see `canvas.Canvas`.
     """
 
     sex: Literal["F", "M"]

@@ -41,7 +41,7 @@ class Exposure:
 
 def draw_exposure(rng: np.random.Generator) -> Exposure:
     """Draw one of the looks found in public sets: old film, raw digital, strongly processed, portable."""
-    look = rng.choice(["film", "digital", "processed", "portable"], p=[0.34, 0.2, 0.28, 0.18])
+    look = rng.choice(["film", "digital", "processed", "portable"], p=[0.38, 0.18, 0.28, 0.16])
     low, high, air, local, scatter, noise = {
         "film": ((0.42, 0.68), (0.84, 0.98), (0.15, 0.45), (0.0, 0.15), (0.0, 0.2), (0.001, 0.005)),
         "digital": ((0.11, 0.30), (0.55, 0.92), (0.0, 0.03), (0.0, 0.3), (0.0, 0.15), (0.001, 0.008)),

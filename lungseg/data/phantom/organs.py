@@ -34,7 +34,8 @@ class Organs:
     breasts: tuple[Points, ...]
     pectorals: tuple[Points, ...]
     hila: tuple[tuple[float, float], tuple[float, float]]
-    gas: tuple[Points, ...]
+    bubble: Points | None
+    bowel: tuple[Points, ...]
 
 
 def chest_wall(anatomy: Anatomy, side: int, y: float | np.ndarray) -> np.ndarray:
@@ -217,20 +218,25 @@ def _pectoral(pose: Pose, side: int) -> Points:
     return mirrored(curve(outline, closed=True), side)
 
 
-def _gas(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[Points, ...]:
-    """Gastric bubble below the left dome, with a level when standing, and a little gas in the colon."""
+def _bubble(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Points | None:
+    """Gastric bubble below the left dome, with a fluid level when the patient stands."""
+    rx, ry = 0.10 + 0.22 * anatomy.bubble, 0.06 + 0.12 * anatomy.bubble
+    top = dome_top(anatomy, pose, 1) + rng.uniform(0.05, 0.16)
+    bubble = ellipse(0.48 + 0.1 * rng.normal(), top + ry, rx, ry, tilt=0.2 * rng.normal())
+    if anatomy.bubble < 0.35:
+        return None
+    if pose.view == "PA":
+        bubble[:, 1] = np.minimum(bubble[:, 1], top + 1.25 * ry)
+    return bubble
+
+
+def _bowel(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> tuple[Points, ...]:
+    """Gas in the colon: in most patients a little, in some a lot of it up to the domes."""
+    top = dome_top(anatomy, pose, 1) + (0.3 if anatomy.bowel > 0.4 else 0.55)
     shapes = []
-    under = dome_top(anatomy, pose, 1)
-    if anatomy.bubble > 0.35:
-        rx, ry = 0.10 + 0.22 * anatomy.bubble, 0.06 + 0.12 * anatomy.bubble
-        low = rng.uniform(0.05, 0.16)
-        bubble = ellipse(0.48 + 0.1 * rng.normal(), under + low + ry, rx, ry, tilt=0.2 * rng.normal())
-        if pose.view == "PA":
-            bubble[:, 1] = np.minimum(bubble[:, 1], under + low + 1.25 * ry)
-        shapes.append(bubble)
-    for _ in range(int(rng.integers(0, 4) + 12 * anatomy.bowel)):
-        x, y = rng.uniform(-0.7, 0.9), under + rng.uniform(0.3 if anatomy.bowel > 0.4 else 0.55, 1.3)
-        shapes.append(ellipse(x, y, rng.uniform(0.05, 0.16), rng.uniform(0.04, 0.10), tilt=rng.uniform(-1, 1)))
+    for _ in range(int(rng.integers(0, 4) + 10 * anatomy.bowel)):
+        x, y, tilt = rng.uniform(-0.7, 0.9), top + rng.uniform(0.0, 0.9), rng.uniform(-1, 1)
+        shapes.append(ellipse(x, y, rng.uniform(0.06, 0.22), rng.uniform(0.05, 0.13), tilt=tilt))
     return tuple(shapes)
 
 
@@ -254,5 +260,6 @@ def draw_organs(anatomy: Anatomy, pose: Pose, rng: np.random.Generator) -> Organ
         breasts=_breasts(anatomy, rng),
         pectorals=tuple(_pectoral(pose, side) for side in SIDES),
         hila=((-0.21, fork + 0.08), (0.26, fork + 0.02)),
-        gas=_gas(anatomy, pose, rng),
+        bubble=_bubble(anatomy, pose, rng),
+        bowel=_bowel(anatomy, pose, rng),
     )

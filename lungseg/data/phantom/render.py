@@ -142,8 +142,10 @@ def _gas(canvas: Canvas, anatomy: Anatomy, organs: Organs, planes: _Planes) -> P
     gas = np.float32(0.09) * canvas.soft(organs.airways[:1], 0.022)
     for bronchus in organs.airways[1:]:
         gas += np.float32(0.05) * canvas.soft([bronchus], 0.014)
-    if organs.gas:
-        gas += np.float32(0.17 * anatomy.bubble) * canvas.soft(organs.gas, 0.025) * planes.belly
+    if organs.bubble is not None:
+        gas += np.float32(0.17 * anatomy.bubble) * canvas.soft([organs.bubble], 0.025) * planes.belly
+    if organs.bowel:
+        gas += np.float32(0.11) * canvas.soft(organs.bowel, 0.05) * planes.belly
     return gas
 
 
