@@ -87,8 +87,8 @@ def _near(path: Path) -> str:
     names = sorted((child.name for child in missing.parent.iterdir() if child.is_dir()), key=lambda name: name)
     near = near_name(missing.name, names)
     if near:
-        return f"; did you mean {missing.parent / near}?"
-    return f"; {missing.parent} holds {first_five(names)}" if names else ""
+        return f" (did you mean {missing.parent / near}?)"
+    return f" ({missing.parent} holds {first_five(names)})" if names else ""
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

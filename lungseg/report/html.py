@@ -50,7 +50,7 @@ def write_report(runs: Sequence[Path], output: Path, *, title: str | None = None
             f"the report cannot be written to {page_path}: {error.strerror or error}. "
             "Make room there, or give another folder: output=<folder>"
         ) from error
-    _log.info("report of %d runs written to %s", len(read), page_path)
+    _log.debug("report of %d runs written to %s", len(read), page_path)
     return page_path
 
 

@@ -53,7 +53,7 @@ def test_naming_nothing_is_refused(runs: list[str] | str):
 
 def test_a_missing_folder_is_refused_with_the_near_name(tmp_path: Path):
     _run(tmp_path / "resunet_jsrt")
-    with pytest.raises(ConfigError, match=r"is not there; did you mean .*resunet_jsrt.*a run folder is what"):
+    with pytest.raises(ConfigError, match=r"is not there .did you mean .*resunet_jsrt.*a run folder is what"):
         find_runs(tmp_path / "resunet_jrst")
 
 
