@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
 """Columns of every samples table. age is in years, spacing_mm is (row, column) of the image file's own grid."""
 
 ROWS_PER_BATCH = 10_000
+_NAMES = frozenset(SCHEMA.names)
 _REQUIRED = ("sample_id", "subject_id", "source", "image")
 _TEXTS = (*_REQUIRED, "label", "view", "sex", "official_split")
 _STRUCTURE = re.compile(r"[a-z][a-z0-9_]*")
@@ -247,20 +248,18 @@ def _validated_batches(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
 
 def _problem(row: Row) -> str | None:
     """What is wrong with a row, or None."""
-    for name in SCHEMA.names:
-        if name not in row:
-            return f"{name} is missing"
-    extra = set(row) - set(SCHEMA.names)
-    if extra:
-        return f"unknown fields {sorted(extra)}"
+    record = cast(dict[str, Any], row)
+    if record.keys() != _NAMES:
+        absent = [name for name in SCHEMA.names if name not in record]
+        return f"{absent[0]} is missing" if absent else f"unknown fields {sorted(record.keys() - _NAMES)}"
     for name in _TEXTS:
-        value = cast(dict[str, Any], row)[name]
+        value = record[name]
         if value is None and name not in _REQUIRED:
             continue
         if not isinstance(value, str) or not value.strip():
             return f"{name} is {value!r}; it must be a text that is not empty"
     for name in ("sample_id", "subject_id"):
-        value = cast(dict[str, str], row)[name]
+        value = record[name]
         if not value.startswith(f"{row['source']}/") or len(value) <= len(row["source"]) + 1:
             return f"{name} is {value!r}; it must read {row['source']}/<name>"
     if row["sex"] not in ("F", "M", None):

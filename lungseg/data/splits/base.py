@@ -76,7 +76,7 @@ def seeded_order(names: Iterable[str], seed: int) -> list[str]:
 
     Example:
         >>> seeded_order(["a", "b", "c"], 0), seeded_order(["a", "b", "c"], 1)
-        (['a', 'b', 'c'], ['b', 'a', 'c'])
+        (['a', 'c', 'b'], ['a', 'b', 'c'])
     """
     return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
 
