@@ -228,7 +228,7 @@ def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[in
     """Run a verb; return its exit code and, if it failed, the message."""
     try:
         command = importlib.import_module(f"lungseg.commands.{verb}")
-        _quiet_lightning()
+        _drop_second_handlers()
         return int(command.run(values)), None
     except LungsegError as error:
         _keep_traceback(folder)
@@ -243,12 +243,10 @@ def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[in
         return 1, f"{type(error).__name__}: {error}"
 
 
-def _quiet_lightning() -> None:
-    """Leave Lightning's messages to our handlers, and of them the warnings: it adds a handler of its own at import."""
+def _drop_second_handlers() -> None:
+    """Take away the handlers Lightning adds at import, or every message of its would stand there twice."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.setLevel(logging.WARNING)
+        logging.getLogger(name).handlers.clear()
 
 
 def _keep_traceback(folder: Path | None) -> None:

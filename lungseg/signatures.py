@@ -292,7 +292,8 @@ def function_arguments(module: Module, node: ast.AST, *, skip_first: bool = Fals
 
 def public_names(module: Module) -> list[str]:
     """Return the names a module shows, for suggestions."""
-    return [name for name in [*module.names, *submodules(module)] if not name.startswith("_")]
+    starred = [name for star in module.stars if locate(star) is not None for name in public_names(parse(star))]
+    return [name for name in [*module.names, *starred, *submodules(module)] if not name.startswith("_")]
 
 
 def submodules(module: Module) -> list[str]:

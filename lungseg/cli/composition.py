@@ -269,7 +269,7 @@ class Composer:
                 if node is None and depth:
                     return self._into_nothing(override, ".".join(parts[:depth]))
                 break
-            if part not in node:
+            if part not in node.keys():  # noqa: SIM118  (`in` is False for a key that is still `???`)
                 return self._new_key(override, node, parts, depth)
             node = node._get_node(part)
             node = None if node is None or node._is_none() else node
@@ -299,7 +299,8 @@ class Composer:
         if not self.is_group(parts[0]) and node._metadata.ref_type is not Any and OmegaConf.get_type(node) is dict:
             return self._parser.parse_override(f"++{bare}")  # an open map of the root, such as paper.reported
         known = shipped_values(self.conf, path)
-        if override.is_add() or override.is_force_add():
+        value = None if override.is_sweep_override() else override.value()
+        if override.is_add() or override.is_force_add() or (isinstance(value, dict) and "_target_" in value):
             return self._parser.parse_override(f"++{bare}")  # judged with the whole: it may complete an object
         if key in known and depth == len(parts) - 1:
             return self._parser.parse_override(f"++{bare}")

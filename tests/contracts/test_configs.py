@@ -1,0 +1,85 @@
+"""Every YAML file there is: it says what it is, composes, and names nothing that does not exist."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from lungseg.cli.composition import Composer
+from lungseg.cli.help import told
+from lungseg.cli.schema import SCHEMAS, names
+from lungseg.config import config_dir, verbs
+from lungseg.signatures import signature
+
+CONF = config_dir()
+FILES = sorted(file for file in CONF.rglob("*.yaml") if file.parent.name != "local")
+ALONE = ("experiment", "size", "sweep", "debug")
+"""Groups that set values of others; the choices of the rest are independent, so that one run can take one of each."""
+NEEDED = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "report": ["runs=outputs"]}
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+PHANTOM = "data.sources.phantom={_target_: lungseg.data.sources.phantom.PhantomSource}"
+"""The base of all data sets has no source of its own."""
+
+
+def runs() -> list[list[str]]:
+    """Overrides of as few runs as cover every choice of every group."""
+    groups = sorted({file.relative_to(CONF).parts[0] for file in FILES if file.parent != CONF} - {"hydra"})
+    choices = {
+        group: [
+            f"{group}={file.relative_to(CONF / group).with_suffix('').as_posix()}"
+            for file in FILES
+            if CONF / group in file.parents
+        ]
+        for group in groups
+    }
+    together = zip_longest(*(choices[group] for group in groups if group not in ALONE))
+    return [*([o for o in run if o] for run in together), *([o] for group in ALONE for o in choices[group])]
+
+
+def relative(file: Path) -> str:
+    return file.relative_to(CONF).with_suffix("").as_posix()
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer("train", CONF)
+
+
+@pytest.mark.parametrize("file", FILES, ids=relative)
+def test_a_file_begins_with_a_comment_that_says_what_it_is(file: Path) -> None:
+    assert file.read_text(encoding="utf-8").startswith("# ")
+    assert told(file)
+
+
+@pytest.mark.parametrize("choices", runs(), ids=" ".join)
+def test_every_choice_of_every_group_composes_and_is_legal(composer: Composer, choices: list[str]) -> None:
+    more = [PHANTOM] if "data=default" in choices else []
+    assert composer.compose([*choices, *more]).config["name"]
+
+
+def test_every_target_of_ours_is_there() -> None:
+    targets = {t for file in FILES for t in re.findall(r"_target_:\s*([\w.]+)", file.read_text(encoding="utf-8"))}
+    unknown = [target for target in sorted(targets) if target.startswith("lungseg.") and signature(target) is None]
+    assert targets
+    assert unknown == []
+
+
+@pytest.mark.parametrize("verb", sorted(SCHEMAS))
+def test_every_verb_composes_and_its_file_gives_every_key_of_its_schema(verb: str) -> None:
+    config = Composer(verb, CONF).compose(NEEDED.get(verb, [])).config
+    assert set(config) == {*names(SCHEMAS[verb].__name__), "verb", "overrides", "run_dir"}
+
+
+def test_every_root_file_has_its_command() -> None:
+    roots = {file.stem for file in CONF.glob("*.yaml")} - {"runtime"}
+    assert roots == set(verbs())
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=relative)
+def test_an_experiment_is_named_as_its_file_and_can_be_tried_small(composer: Composer, file: Path) -> None:
+    choice = f"experiment={file.stem}"
+    assert composer.compose([choice]).config["name"] == file.stem
+    assert composer.compose([choice, "debug=smoke"]).config["preprocess"]["steps"]["resize"]["size"] == [128, 128]
