@@ -156,7 +156,7 @@ def _examine(source: Source, console: Console) -> tuple[SourceFacts, SourceIndex
 
 
 def _show(facts: SourceFacts, console: Console) -> None:
-    console.print(f"[bold]expected[/] ({escape(facts.published)})")
+    console.print("[bold]expected[/]" + (f" ({escape(facts.published)})" if facts.published else ""))
     console.print(escape("\n".join(f"  {line}" for line in facts.expected.splitlines())), highlight=False)
     if facts.root is not None:
         console.print(_grid(facts))
