@@ -28,7 +28,8 @@ class Anatomy:
             `dome_peak`: x of the tops.
         cone: How much narrower the rib cage is at the top; `bulge`: how much wider in the middle.
         apex: x of the lung apices.
-        heart_left: Reach of the heart to the left; `heart_right`: to the right; `heart_height`; `heart_tilt` in radians.
+        heart_left: Reach of the heart to the left; `heart_right`: to the right; `heart_height`; `heart_tilt`: radians,
+            clockwise.
         knob: Reach of the aortic knob, at the height `knob_level`; `waist`: reach of the pulmonary trunk; `superior`:
             of the upper mediastinum; `thymus`: what a small child's thymus adds.
         fat: Thickness of the soft tissue beside the ribs; `muscle`: half-width of the upper arm; `neck`: of the neck.
