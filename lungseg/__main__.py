@@ -193,7 +193,7 @@ class Job:
 
         from lungseg.cli.composition import plain
         from lungseg.cli.problems import quoted
-        from lungseg.cli.runs import Outcome, record_failure, shown
+        from lungseg.cli.runs import Outcome, record_end, shown
 
         hydra_cfg = HydraConfig.get()
         number = 0 if OmegaConf.is_missing(hydra_cfg.job, "num") else int(hydra_cfg.job.num)
@@ -217,8 +217,8 @@ class Job:
                 _leave_group(ranks)
         outcome = Outcome(tuple(overrides), code, error, folder)
         self.outcomes[number] = outcome
-        if code and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
-            record_failure(folder, self.request.verb, outcome)
+        if (code or in_sweep) and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
+            record_end(folder, self.request.verb, outcome)
         if in_sweep and code in STOPS_A_SWEEP:
             raise SystemExit(code)
         return code

@@ -147,14 +147,14 @@ def _is_alive(pid: object) -> bool:
     return True
 
 
-def record_failure(folder: Path, verb: str, outcome: Outcome) -> None:
-    """Write `status.json` and `overrides.yaml` of a job that failed before it wrote them itself."""
+def record_end(folder: Path, verb: str, outcome: Outcome) -> None:
+    """Write `status.json` and `overrides.yaml` of a job that failed before it wrote them, or that writes none."""
     if (folder / "status.json").exists():
         return
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     content = {
         "verb": verb,
-        "state": "interrupted" if outcome.exit_code in {75, 130} else "failed",
+        "state": {0: "done", 75: "interrupted", 130: "interrupted"}.get(outcome.exit_code, "failed"),
         "exit_code": outcome.exit_code,
         "error": outcome.error,
         "started": now,

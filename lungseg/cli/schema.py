@@ -81,6 +81,7 @@ class EvaluateSchema(VerbSchema):
     device: str = MISSING
     threshold: float | None = MISSING
     report: bool = MISSING
+    allow_leakage: bool = MISSING
     n_boot: int = MISSING
     data: Any = None
     split: Any = None

@@ -1,0 +1,46 @@
+"""What a signal does while no training step runs: the command ends at once, with its folders in order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lungseg.errors import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM and SIGUSR1 into `Stopped` while the body runs.
+
+    Without it SIGTERM would end the process with `status.json` still saying that it runs, and Lightning would pass
+    over it while testing. During training the `Preemption` callback takes the signals over. A second signal does what
+    it does in any program, so that nothing can hold up who insists.
+
+    Raises:
+        Stopped: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+    def stop(number: int, frame: object) -> None:
+        restore()
+        raise Stopped(number)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # started in the background by a shell, or under nohup
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
