@@ -22,7 +22,6 @@ from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, DataError
 from lungseg.types import Batch, Part
 
-
 _PARTS = np.array(["test", "train", "unused", "val"])
 
 
@@ -74,7 +73,11 @@ class LungDataModule(LightningDataModule):
         self.seed = seed
         self.test_parts = tuple(test_parts)
         if not normalize.is_fitted:
-            normalize.fit(*store.mean_and_std(self.positions("train")))
+            training = self.positions("train")
+            if not len(training):
+                msg = "preprocess.normalize asks for the training part's constants, but the split has no training part"
+                raise ConfigError(msg)
+            normalize.fit(*store.mean_and_std(training))
 
     def positions(self, *parts: Part) -> NDArray[np.int64]:
         """Return the table positions of some parts, in table order."""
@@ -88,9 +91,14 @@ class LungDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Serve the training part in an order drawn from (seed, epoch)."""
         dataset = StoreDataset(table=self.table, store=self.store, augment=self.augment, seed=self.seed)
-        limit = self.trainer.limit_train_batches if self.trainer is not None else 1.0
+        trainer: Any = self.trainer
         sampler = self._sampler(
-            self.positions("train"), shuffle=True, batches_done=self._batches_done, limit=limit or 1.0
+            self.positions("train"),
+            shuffle=True,
+            batches_done=self._batches_done,
+            limit=(trainer.limit_train_batches if trainer is not None else None) or 1.0,
+            # lightning would turn off a shuffling sampler of torch; of ours it knows nothing
+            repeat=trainer is not None and trainer.overfit_batches > 0,
         )
         return self._loader(dataset, sampler)
 
@@ -146,6 +154,7 @@ class LungDataModule(LightningDataModule):
         shuffle: bool,
         batches_done: Callable[[], int] = lambda: 0,
         limit: int | float = 1.0,
+        repeat: bool = False,
     ) -> EpochSampler:
         trainer = self.trainer
         return EpochSampler(
@@ -155,6 +164,7 @@ class LungDataModule(LightningDataModule):
             shuffle=shuffle,
             batches_done=batches_done,
             limit=limit,
+            repeat=repeat,
             rank=trainer.global_rank if trainer is not None else 0,
             world_size=trainer.world_size if trainer is not None else 1,
         )

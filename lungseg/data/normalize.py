@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +24,11 @@ class Normalize:
     """
 
     def __init__(self, *, mean: float | Literal["train"] = 0.0, std: float | Literal["train"] = 1.0) -> None:
+        given: dict[str, Any] = {"mean": mean, "std": std}
+        for key, value in given.items():
+            if value != "train" and (isinstance(value, str) or not math.isfinite(value)):
+                msg = f"preprocess.normalize.{key}={value} must be a number on the [0, 1] scale, or train"
+                raise ConfigError(msg)
         if std != "train" and not float(std) > 0:
             msg = f"preprocess.normalize.std={std} must be over 0"
             raise ConfigError(msg)

@@ -31,6 +31,7 @@ class EpochSampler(Sampler[EpochBatch]):
         shuffle: False gives table order in every epoch.
         batches_done: returns how many batches the run has trained on so far; the epoch and the first batch follow.
         limit: the trainer's `limit_train_batches`: at most this many batches an epoch (int) or this share (float).
+        repeat: every epoch has the batches of the first one (the trainer's `overfit_batches`).
         rank: this process.
         world_size: processes; batch i of the global order is cut into `world_size` neighbouring pieces.
     """
@@ -44,6 +45,7 @@ class EpochSampler(Sampler[EpochBatch]):
         shuffle: bool,
         batches_done: Callable[[], int] = lambda: 0,
         limit: int | float = 1.0,
+        repeat: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -52,6 +54,7 @@ class EpochSampler(Sampler[EpochBatch]):
         self.seed = seed
         self.shuffle = shuffle
         self.batches_done = batches_done
+        self.repeat = repeat
         self.rank = rank
         self.world_size = world_size
         self.batches = -(-len(positions) // (batch_size * world_size))
@@ -69,7 +72,8 @@ class EpochSampler(Sampler[EpochBatch]):
             key = np.array(
                 [self.seed & 0xFFFFFFFFFFFFFFFF, 0x6F72646572], np.uint64
             )  # "order", apart from augmentation
-            draw = np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, epoch], np.uint64)))
+            counter = np.array([0, 0, 0, 0 if self.repeat else epoch], np.uint64)
+            draw = np.random.Generator(np.random.Philox(key=key, counter=counter))
             order = draw.permutation(self.positions)
         wide = self.batch_size * self.world_size
         for batch in range(start, self.epoch_batches):
