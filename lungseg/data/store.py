@@ -48,6 +48,12 @@ FORMAT = 1
 CHUNK = 32
 """Samples between two commits."""
 
+_OF_THE_DISK = {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+}  # fmt: skip
+"""Codes by which sqlite blames the disk and not the file's content."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER);
 CREATE TABLE IF NOT EXISTS samples (
@@ -146,10 +152,13 @@ class Store:
             progress: called with (samples done, samples to do) while decoding.
 
         Raises:
-            DataError: files that cannot be read (all of them are tried; the good ones stay in the store), or steps
-                that leave images of different sizes.
+            DataError: files that cannot be read (all of them are tried; the good ones stay in the store), steps that
+                leave images of different sizes, or a table without samples.
             ResourceError: the folder cannot be written or is full.
         """
+        if not len(table):
+            msg = "the samples table is empty, so there is nothing to prepare; see data.sources"
+            raise DataError(msg)
         recipe = describe(steps, structures)
         home = Path(folder) / hashlib.sha256(recipe.encode()).hexdigest()[:16]
         try:
@@ -263,14 +272,19 @@ class Store:
 @contextmanager
 def _index(home: Path) -> Iterator[sqlite3.Connection]:
     """Open the index; a sqlite file that is none is a damaged store."""
-    connection = sqlite3.connect(home / "index.sqlite", timeout=60)
+    connection: sqlite3.Connection | None = None
     try:
+        connection = sqlite3.connect(home / "index.sqlite", timeout=60)
         yield connection
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+            msg = f"the store {home} cannot be used: {error}. Free some space or set paths.store to another folder"
+            raise ResourceError(msg) from error
         msg = f"the store's index {home / 'index.sqlite'} is damaged ({error}). Delete the folder {home}; it is rebuilt"
         raise DataError(msg) from error
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
 
 
 @contextmanager
@@ -318,8 +332,7 @@ def _keys_of(
     seen: list[tuple[Any, ...]] = []
     missing: list[str] = []
     out = np.zeros(len(table), "V16")
-    for i in range(len(table)):
-        row = table.row(i)
+    for i, row in enumerate(table.rows()):
         source, root = sources[row["source"]]
         digest = hashlib.blake2b(digest_size=16)
         fingerprint = source.fingerprint(row)
@@ -332,8 +345,8 @@ def _keys_of(
         out[i] = np.void(digest.digest())
     if missing:
         msg = (
-            f"{len(missing)} files of the samples table are not there: {first_five(missing)}. Were they moved or "
-            "renamed since the run began?"
+            f"{len(missing)} files of the samples table cannot be read: {first_five(missing)}. Were they moved or "
+            "renamed since the run began? Otherwise check their permissions"
         )
         raise DataError(msg)
     index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", seen)
@@ -350,14 +363,14 @@ def _file_hash(
     """
     try:
         stat = path.stat()
-    except OSError:
-        missing.append(str(path))
+        now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        before = known.get(str(path))
+        if before is not None and before[:4] == now:
+            return bytes(before[4])
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except OSError as error:
+        missing.append(f"{path} ({error.strerror or error})")
         return b""
-    now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    before = known.get(str(path))
-    if before is not None and before[:4] == now:
-        return bytes(before[4])
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     seen.append((str(path), *now, digest))
     return digest
 
