@@ -14,6 +14,7 @@ import torch
 from lungseg.errors import CheckpointError, ConfigError, first_five, near_name
 
 RECORD_FORMAT = 1
+_PARTS: dict[str, type] = {"lungseg": dict, "state_dict": Mapping, "epoch": int, "global_step": int}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Checkpoint:
         path: the file.
         record: config, preprocessing constants, structures, threshold, split hash, versions.
         weights: state dict of the task (`model.` in front of the network's names).
-        epoch: epochs trained when it was written, counted from 1.
+        epoch: whole epochs trained when it was written.
         step: optimiser steps done.
         content: the whole file as loaded, for resuming.
     """
@@ -38,12 +39,12 @@ class Checkpoint:
 
 
 def find(place: str | Path) -> Path:
-    """Return the checkpoint file of a path: the file itself, or of a run folder its best, else its last.
+    """Return the checkpoint file of a path, absolute: the file itself, or of a run folder its best, else its last.
 
     Raises:
         ConfigError: there is none.
     """
-    path = Path(place).expanduser()
+    path = Path(place).expanduser().absolute()
     if path.is_file():
         return path
     if path.is_dir():
@@ -81,26 +82,23 @@ def load(place: str | Path) -> Checkpoint:
             "run foreign code, so it was not loaded. Use a checkpoint written by lungseg"
         )
         raise CheckpointError(msg) from error
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except Exception as error:  # a forged pickle can end in any error
         msg = f"the checkpoint {path} cannot be read: {error}. Use the other one of best.ckpt and last.ckpt"
         raise CheckpointError(msg) from error
-    if not isinstance(content, Mapping) or "lungseg" not in content or "state_dict" not in content:
+    if not isinstance(content, Mapping) or any(not isinstance(content.get(k), t) for k, t in _PARTS.items()):
         msg = (
             f"{path} is no checkpoint of lungseg: it has no record of its config. Give best.ckpt or last.ckpt of a run"
         )
         raise CheckpointError(msg)
     record = content["lungseg"]
-    if int(record.get("format", 0)) > RECORD_FORMAT:
-        msg = f"{path} was written by lungseg {record.get('lungseg')}, which is newer than this one; update lungseg"
+    if record.get("format", 0) != RECORD_FORMAT:
+        msg = (
+            f"{path} was written by lungseg {record.get('lungseg')} in format {record.get('format')}, this one reads "
+            f"format {RECORD_FORMAT}; install the version that wrote it"
+        )
         raise CheckpointError(msg)
-    return Checkpoint(
-        path,
-        record,
-        content["state_dict"],
-        int(content["epoch"]) + 1,
-        int(content["global_step"]),
-        dict(content),
-    )
+    done = content.get("epochs_done", content["epoch"] + 1)
+    return Checkpoint(path, record, content["state_dict"], done, content["global_step"], dict(content))
 
 
 def _verify(path: Path) -> None:
@@ -108,7 +106,7 @@ def _verify(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except Exception as error:  # a damaged archive ends in errors of many kinds
         size = path.stat().st_size
         msg = (
             f"the checkpoint {path} ({size} bytes) is cut off or no checkpoint at all ({error}). Use the other one of "

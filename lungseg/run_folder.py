@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lungseg import __version__
-from lungseg.errors import DivergedError, LungsegError, PreemptedError, ResourceError
+from lungseg.errors import ConfigError, DivergedError, LungsegError, PreemptedError, ResourceError, Stopped
+from lungseg.lock import FolderLock
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +35,36 @@ PACKAGES = (
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON in one move, NaN as null, so that a reader never meets half a file."""
+    write_text(path, json.dumps(_no_nan(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in one move.
+
+    Raises:
+        OSError: it cannot be written; what stood there stays.
+    """
     waiting = path.with_name(f".{path.name}.part")
-    waiting.write_text(json.dumps(_no_nan(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    waiting.replace(path)
+    try:
+        waiting.write_text(text, encoding="utf-8")
+        waiting.replace(path)
+    except OSError:
+        waiting.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and what to do, when the disk is full or may not be written to.
+
+    Raises:
+        ResourceError: the body met an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path} cannot be written ({error}). Free some space, or set paths.outputs to a folder that can"
+        raise ResourceError(msg) from error
 
 
 def _no_nan(value: Any) -> Any:
@@ -40,75 +72,197 @@ def _no_nan(value: Any) -> Any:
         return {str(key): _no_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_no_nan(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would grow larger than is allowed (ulimit -f)",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk answers with an input/output error",
+    errno.EMFILE: "too many files are open (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOTDIR: "a part of its path is a file",
+    errno.ESTALE: "the network disk is gone",
+}
+
+
+def resource_error(error: OSError, folder: Path, *, resume: bool = False) -> ResourceError | None:
+    """Return the sentence for an error of the operating system that blames the machine, None for any other.
+
+    Args:
+        error: as it was raised.
+        folder: the run folder.
+        resume: the run can be taken up where it stands.
+    """
+    cause = _CAUSES.get(error.errno or 0)
+    if cause is None:
+        return None
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
+    there = next((path for path in (place, *place.absolute().parents) if path.is_dir()), Path.cwd())
+    free = f"{shutil.disk_usage(there).free / 2**20:,.0f} MiB are free there"
+    go_on = f"and go on with: python -m lungseg resume={folder}" if resume else "and run the command again"
+    return ResourceError(
+        f"{place} cannot be used: {cause} ({error}); {free}. What was written before is intact: make room, or allow "
+        f"the access, {go_on}; or set paths.outputs to another folder"
+    )
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the process that writes the run folder, of several that train together."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank is not None), "0") == "0"
 
 
 @contextmanager
 def recording(cfg: Mapping[str, Any]) -> Iterator[Path]:
     """Keep `config.yaml`, `overrides.yaml`, `env.json` and `status.json` of a run while its body runs.
 
+    The folder is locked meanwhile. A run that is taken up (`resume`) keeps its first three files until `take_up` is
+    called, so that an attempt that is refused changes nothing.
+
     Yields:
         The run folder.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ConfigError: the folder holds another run already.
+        ResourceError: the folder cannot be written, or another process is at work in it.
+    """
+    folder = Path(cfg["run_dir"])
+    if not is_first_process():
+        yield folder
+        return
+    verb = str(cfg["verb"])
+    started = time.time()
+    with _locked(folder):
+        before = _read_status(folder)
+        _refuse_occupied(cfg, folder, before)
+        status: dict[str, Any] = {
+            "verb": verb,
+            "state": "running",
+            "exit_code": None,
+            "error": None,
+            "started": before.get("started") or _now(),
+            "ended": None,
+            "seconds": 0.0,
+            "resumed": [*before.get("resumed", []), _now()] if before else [],
+            "pid": os.getpid(),
+        }
+        spent = float(before.get("seconds") or 0.0)
+        try:
+            if not before or not (folder / "config.yaml").exists():
+                take_up(cfg, folder)
+            write_json(folder / "status.json", status)
+            yield folder
+            status |= {"state": "done", "exit_code": 0}
+        except BaseException as raised:
+            error = raised
+            if isinstance(raised, OSError):
+                error = resource_error(raised, folder, resume=verb == "train") or raised
+            status |= {**_ending(error), "error": f"{type(error).__name__}: {error}"}
+            if error is raised:
+                raise
+            raise error from raised
+        finally:
+            status |= {"ended": _now(), "seconds": round(spent + time.time() - started, 2)}
+            _write_last(folder / "status.json", status)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make and lock a run folder; only what the lock itself raises is turned into an error of ours."""
+    lock = FolderLock(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.__enter__()
+    except OSError as error:
+        msg = f"the run folder {folder} cannot be written ({error}). Set paths.outputs to a folder that can"
+        raise resource_error(error, folder) or ResourceError(msg) from error
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def take_up(cfg: Mapping[str, Any], folder: Path) -> None:
+    """Write `config.yaml`, `overrides.yaml` and `env.json` of a run that begins, or goes on.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     import yaml
 
-    folder = Path(cfg["run_dir"])
-    before = _read_status(folder)
-    started = time.time()
-    status: dict[str, Any] = {
-        "verb": cfg["verb"],
-        "state": "running",
-        "exit_code": None,
-        "error": None,
-        "started": before.get("started") or _now(),
-        "ended": None,
-        "seconds": 0.0,
-        "resumed": [*before.get("resumed", []), _now()] if before else [],
-        "pid": os.getpid(),
-    }
+    if not is_first_process():
+        return
+    plain = {key: value for key, value in cfg.items() if key not in ("verb", "run_dir", "overrides")}
+    write_text(folder / "config.yaml", yaml.safe_dump(_no_nan(plain), sort_keys=False, allow_unicode=True))
+    write_text(folder / "overrides.yaml", yaml.safe_dump(_last_ones(cfg["overrides"]), allow_unicode=True))
+    write_json(folder / "env.json", environment())
+
+
+def _last_ones(lines: Sequence[str]) -> list[str]:
+    """Return the overrides that a run which is taken up again shall start from: of one key the last.
+
+    Example:
+        >>> _last_ones(["seed=1", "trainer.max_epochs=2", "++seed=3", "resume=auto"])
+        ['++seed=3', 'trainer.max_epochs=2']
+    """
+    found: dict[str, str] = {}
+    for line in lines:
+        key = line.partition("=")[0].lstrip("+~")
+        if key != "resume":
+            found[key] = line
+    return list(found.values())
+
+
+def _refuse_occupied(cfg: Mapping[str, Any], folder: Path, before: Mapping[str, Any]) -> None:
+    """Refuse to write a new run over the results of another.
+
+    Raises:
+        ConfigError: there are results.
+    """
+    results = [name for name in ("checkpoints", "metrics.json", "areas.csv") if (folder / name).exists()]
+    if results and not cfg.get("resume"):
+        how = f"go on with it by resume={folder}, or " if before.get("verb") == "train" else ""
+        msg = f"{folder} holds a run already ({', '.join(results)}); {how}leave hydra.run.dir out for a new folder"
+        raise ConfigError(msg)
+
+
+def _ending(error: BaseException) -> dict[str, Any]:
+    """Return state and exit code for what ended a run."""
+    if isinstance(error, DivergedError):
+        return {"state": "diverged", "exit_code": error.exit_code}
+    if isinstance(error, PreemptedError | Stopped):
+        return {"state": "interrupted", "exit_code": error.exit_code}
+    if isinstance(error, KeyboardInterrupt):
+        return {"state": "interrupted", "exit_code": 130}
+    return {"state": "failed", "exit_code": error.exit_code if isinstance(error, LungsegError) else 1}
+
+
+def _write_last(path: Path, status: Mapping[str, Any]) -> None:
+    """Write how a run ended; on a full disk in place of the text that stands there, which takes no more room."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        plain = {key: value for key, value in cfg.items() if key not in ("verb", "run_dir", "overrides")}
-        (folder / "config.yaml").write_text(yaml.safe_dump(_no_nan(plain), sort_keys=False, allow_unicode=True))
-        if not before:
-            (folder / "overrides.yaml").write_text(yaml.safe_dump(list(cfg["overrides"])))
-        write_json(folder / "env.json", environment())
-        write_json(folder / "status.json", status)
+        write_json(path, status)
     except OSError as error:
-        msg = f"the run folder {folder} cannot be written ({error}). Set paths.outputs to a folder that can"
-        raise ResourceError(msg) from error
-    spent = float(before.get("seconds") or 0.0)
-    try:
-        yield folder
-        status |= {"state": "done", "exit_code": 0}
-    except BaseException as error:
-        state = "interrupted" if isinstance(error, PreemptedError | KeyboardInterrupt) else "failed"
-        state = "diverged" if isinstance(error, DivergedError) else state
-        code = (
-            error.exit_code if isinstance(error, LungsegError) else 130 if isinstance(error, KeyboardInterrupt) else 1
-        )
-        status |= {"state": state, "exit_code": code, "error": f"{type(error).__name__}: {error}"}
-        raise
-    finally:
-        status |= {"ended": _now(), "seconds": round(spent + time.time() - started, 2)}
         try:
-            write_json(folder / "status.json", status)
-        except OSError as error:
-            log.error("status.json could not be written in %s: %s", folder, error)
+            path.write_text(json.dumps(_no_nan(status)) + "\n", encoding="utf-8")
+        except OSError:
+            log.error("%s could not be written: %s", path, error)
 
 
 def _read_status(folder: Path) -> dict[str, Any]:
     """Return the status of a run that is taken up again, or nothing."""
     try:
-        found: dict[str, Any] = json.loads((folder / "status.json").read_text())
+        found: Any = json.loads((folder / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def _now() -> str:

@@ -30,6 +30,9 @@ class Checkpoints(Callback):
         monitor: value that chooses the best epoch; measured on the validation part. None keeps no best.
         mode: whether more or less of it is better.
         every_minutes: time between two checkpoints inside an epoch; None writes at epoch ends only.
+
+    Raises:
+        ConfigError: `mode` is neither.
     """
 
     def __init__(
@@ -39,6 +42,9 @@ class Checkpoints(Callback):
         mode: Literal["max", "min"] = "max",
         every_minutes: float | None = 10.0,
     ) -> None:
+        if mode not in ("max", "min"):
+            msg = f"callbacks.checkpoints.mode={mode} must be max or min"
+            raise ConfigError(msg)
         self.monitor = monitor
         self.mode = mode
         self.every_minutes = every_minutes
@@ -46,6 +52,7 @@ class Checkpoints(Callback):
         self.best_epoch: int | None = None
         self._last_save = time.monotonic()
         self._between_epochs = False
+        self._cut_off = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know: the best so far."""
@@ -75,15 +82,31 @@ class Checkpoints(Callback):
             self.save_between_epochs(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the state after the last epoch."""
-        self.save_between_epochs(trainer)
+        """Write the state after the last epoch, or inside one that `max_steps` or `max_time` cut off."""
+        if trainer.is_last_batch:
+            self.save_between_epochs(trainer)
+            return
+        self._cut_off = True
+        try:
+            self.save_last(trainer)
+        finally:
+            self._cut_off = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Between two epochs, set the counters of the running epoch to 0.
+        """Note how many epochs are done; between two epochs, set the counters of the running epoch to 0.
 
+        Lightning's own `epoch` is one less than that while an epoch's validation ends, and is that between epochs.
         Lightning leaves the finished epoch's counters in place there, and on resuming takes the new epoch for done
         (seen with lightning 2.6.6; tests/callbacks/test_resume.py).
         """
+        if self._cut_off:
+            # Lightning counts an epoch that was cut off as done; resumed, it would begin the next one
+            checkpoint["epoch"] -= 1
+            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+                for counter in ("processed", "completed"):
+                    progress[counter] -= 1
+        after_validation = not self._between_epochs and trainer.is_last_batch
+        checkpoint["epochs_done"] = int(checkpoint["epoch"]) + after_validation
         if self._between_epochs:
             fit_loop = checkpoint["loops"]["fit_loop"]
             for name, progress in fit_loop.items():

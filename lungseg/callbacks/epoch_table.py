@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lungseg.run_folder import writing
 from lungseg.tasks.base import Task
 
 FIRST = ("epoch", "step", "lr", "seconds")
@@ -17,9 +18,9 @@ FIRST = ("epoch", "step", "lr", "seconds")
 class EpochTable(Callback):
     """Writes one row per epoch to `epochs.csv`, and sends the values to every logger.
 
-    Columns: epoch (from 1), step, lr, seconds (of the epoch, over all sittings), then `train/...` and `val/...`. A
-    resumed run drops the rows of epochs that it repeats, so the table of a resumed run is that of an uninterrupted
-    one, seconds apart.
+    Columns: epoch (from 1), step, lr, seconds (of the epoch, over all sittings), then `train/...` and `val/...`; the
+    cell of a value that was not measured, or is not defined, is empty. A resumed run drops the rows of epochs that it
+    repeats, so the table of a resumed run is that of an uninterrupted one, seconds apart.
     """
 
     def __init__(self) -> None:
@@ -73,8 +74,9 @@ class EpochTable(Callback):
         names = list(dict.fromkeys([*FIRST, *(name for row in self._rows for name in row)]))
         path = Path(trainer.default_root_dir) / "epochs.csv"
         waiting = path.with_name(".epochs.csv.part")
-        with waiting.open("w", newline="") as file:
+        with writing(path), waiting.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(self._rows)
-        waiting.replace(path)
+            writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in self._rows)
+        with writing(path):
+            waiting.replace(path)

@@ -18,6 +18,7 @@ from lungseg.data.datamodule import LungDataModule
 from lungseg.data.dataset import StoreDataset
 from lungseg.data.sampler import EpochBatch
 from lungseg.overlay import draw_overlay
+from lungseg.run_folder import writing
 from lungseg.tasks.base import Task
 
 
@@ -58,7 +59,8 @@ class Overlays(Callback):
             return
         data = _datamodule(trainer)
         folder = Path(trainer.default_root_dir) / "overlays"
-        folder.mkdir(exist_ok=True)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
         listed: list[dict[str, Any]] = []
         places = {sample_id: i for i, sample_id in enumerate(data.table.column("sample_id").to_pylist())}
         for part, rows in frame.groupby("part", sort=False):
@@ -73,13 +75,16 @@ class Overlays(Callback):
                             "sample_id": sample_id, "source": source, "dice": float(dice),
                         }
                     )  # fmt: skip
-        (folder / "index.json").write_text(json.dumps(listed, indent=2) + "\n")
+        with writing(folder / "index.json"):
+            (folder / "index.json").write_text(json.dumps(listed, indent=2) + "\n")
 
     def _draw(self, path: Path, data: LungDataModule, module: Task, counted: PerSample, position: int) -> None:
         _, _, logits = _run(data, module, np.array([position]))
         reference, placement, _ = data.store.published(position)
         masks, _ = counted.postprocess(logits[0], placement, (reference.shape[1], reference.shape[2]))
-        cv2.imwrite(str(path), draw_overlay(data.original(position), masks, reference))
+        picture = draw_overlay(data.original(position), masks, reference)
+        with writing(path):
+            path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _chosen(rows: pd.DataFrame, each: int) -> dict[str, pd.Series[float]]:

@@ -17,7 +17,7 @@ from lungseg.errors import DataError
 from lungseg.metrics.counts import counts_of_image
 from lungseg.metrics.overlap import OVERLAP
 from lungseg.postprocess.chain import Postprocess
-from lungseg.run_folder import write_json
+from lungseg.run_folder import write_json, writing
 
 Summarise = Callable[..., dict[str, Any]]
 
@@ -93,8 +93,9 @@ class PerSample(Callback):
         folder = Path(trainer.default_root_dir)
         self.frame = pd.DataFrame(self._rows).astype({"age": np.float64})
         waiting = folder / ".per_sample.parquet.part"
-        self.frame.to_parquet(waiting, index=False)
-        waiting.replace(folder / "per_sample.parquet")
+        with writing(folder / "per_sample.parquet"):
+            self.frame.to_parquet(waiting, index=False)
+            waiting.replace(folder / "per_sample.parquet")
         result = {
             **self.facts,
             "grid": "published",
@@ -105,7 +106,8 @@ class PerSample(Callback):
             "n_boot": self.n_boot,
             "bootstrap_seed": data.seed,
         }
-        write_json(folder / "metrics.json", result)
+        with writing(folder / "metrics.json"):
+            write_json(folder / "metrics.json", result)
         for logger in trainer.loggers:
             logger.log_metrics(_headline(result["parts"]), step=trainer.global_step)
 

@@ -46,7 +46,9 @@ class Preemption(Callback):
             self._stop(trainer, between_epochs=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training is over: give the signals back."""
+        """Training is over: stop before the test if a signal came in its last epoch; give the signals back."""
+        if self.received is not None:
+            self._stop(trainer, between_epochs=True)
         self._restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -10,8 +10,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lungseg.errors import ConfigError, DivergedError
+from lungseg.errors import ConfigError, DivergedError, near_name
 
 CHECK_EVERY = 50
 """Steps between two looks at the finiteness flag on a GPU: each look makes the host wait for the device."""
@@ -62,10 +63,10 @@ class Task(LightningModule):
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor},
-        }
+        watched = {"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            watched["frequency"] = self.trainer.check_val_every_n_epoch or 1
+        return {"optimizer": optimizer, "lr_scheduler": watched}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed torch from (seed, batches done, rank): the same step draws the same dropout, resumed or not."""
@@ -78,9 +79,26 @@ class Task(LightningModule):
             torch.cuda.manual_seed(drawn)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the sums of the epoch before."""
+        """Forget the sums and values of the epoch before."""
+        self.epoch_values = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
+
+    def on_train_epoch_end(self) -> None:
+        """Look at what a plateau scheduler watches, before Lightning does: it would end in an error of its own.
+
+        Raises:
+            ConfigError: `monitor` was not measured.
+        """
+        every = self.trainer.check_val_every_n_epoch or 1
+        if not self.trainer.is_last_batch or (self.current_epoch + 1) % every:
+            return
+        plateaus = [c for c in self.trainer.lr_scheduler_configs if isinstance(c.scheduler, ReduceLROnPlateau)]
+        if plateaus and self.monitor not in self.epoch_values:
+            near = near_name(self.monitor, self.epoch_values)
+            there = f"did you mean {near}?" if near else f"there are {', '.join(sorted(self.epoch_values))}"
+            msg = f"scheduler=plateau watches monitor={self.monitor}, which was not measured in this epoch; {there}"
+            raise ConfigError(msg)
 
     def guard(self, loss: Tensor, batch: Any) -> None:
         """Stop the run at a loss that is not finite.
@@ -138,17 +156,3 @@ class Task(LightningModule):
         running = checkpoint.get("running", {})
         self._loss_sum = torch.tensor(running.get("loss_sum", 0.0), dtype=torch.float64, device=self.device)
         self._loss_count = int(running.get("loss_count", 0))
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
-        """Step the scheduler; a plateau scheduler without a value to watch is a mistake in the config.
-
-        Raises:
-            ConfigError: `monitor` was not measured.
-        """
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            if metric is None:
-                msg = f"scheduler=plateau watches monitor={self.monitor}, which was not measured in this epoch"
-                raise ConfigError(msg)
-            scheduler.step(metric)
-        else:
-            scheduler.step()
