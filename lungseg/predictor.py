@@ -82,11 +82,14 @@ class Predictor:
 
         Raises:
             DataError: the file is no readable radiograph.
+            ValueError: the array is of another shape or dtype.
         """
         return self.many([image], inverted=inverted)[0]
 
     def many(self, images: Sequence[str | Path | NDArray[Any]], *, inverted: bool = False) -> list[Prediction]:
         """Segment several radiographs in one pass through the network; arguments as for one."""
+        if not images:
+            return []
         read = [self._pixels(image, inverted=inverted) for image in images]
         prepared = [self._prepare(pixels) for pixels in read]
         deep = any(sample.image.dtype == np.uint16 for sample in prepared)
@@ -109,7 +112,8 @@ class Predictor:
     @staticmethod
     def _pixels(image: str | Path | NDArray[Any], *, inverted: bool) -> NDArray[Any]:
         if isinstance(image, np.ndarray):
-            if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
+            fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+            if image.dtype not in (np.uint8, np.uint16) or not fits:
                 msg = f"an image array must be (h, w) or (h, w, 3) uint8 or uint16, not {image.shape} {image.dtype}"
                 raise ValueError(msg)
             full = 255 if image.dtype == np.uint8 else 65535

@@ -17,6 +17,8 @@ from lungseg.run_folder import recording, write_json
 log = logging.getLogger(__name__)
 
 ALL_TEST = {"_target_": "lungseg.data.splits.all_test.AllTestSplit"}
+PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
+"""Keys of the trainer with which a run tries things out on a part of the data; a result is of all of it."""
 
 
 def run(cfg: dict[str, Any]) -> int:
@@ -41,7 +43,7 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
     }
     merged["checkpoint"] = str(loaded.path)
     merged["test_parts"] = list(cfg["parts"])
-    merged["allow_leakage"] = cfg.get("allow_leakage", False)
+    merged["allow_leakage"] = cfg["allow_leakage"]
     if cfg.get("data"):
         merged["data"] = {**cfg["data"], "structures": trained["data"]["structures"]}
         merged["split"] = cfg.get("split") or ALL_TEST
@@ -59,7 +61,8 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
         first = next(iter(merged["postprocess"]["steps"]))
         chain = merged["postprocess"]["steps"]
         merged["postprocess"] = {"steps": {**chain, first: {**chain[first], "value": cfg["threshold"]}}}
-    merged["trainer"] = {**trained["trainer"], **_where(cfg["device"])}
+    kept = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
+    merged["trainer"] = {**kept, **_where(cfg["device"])}
     return merged
 
 
@@ -88,6 +91,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
     task = build.task(cfg)
     checkpoint.load_weights(task, loaded)
     write_json(folder / "model.json", describe(task.model))
+    home = loaded.path.parents[1]
     facts = {
         "checkpoint": {
             "file": str(loaded.path),
@@ -96,7 +100,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
             "step": loaded.step,
         },
         "trained_on": loaded.record["trained_on"],
-        "trained_run": str(loaded.path.parents[1]),
+        "trained_run": str(home) if (home / "status.json").exists() else None,
     }
     tester = PerSample(
         postprocess=build.postprocess(cfg), summarise=build.summarise(cfg), n_boot=cfg["n_boot"], facts=facts

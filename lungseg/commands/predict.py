@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,15 @@ def run(cfg: dict[str, Any]) -> int:
         DataError: some radiographs could not be read; all others were written first.
     """
     with recording(cfg) as folder:
-        files = radiographs(Path(cfg["input"]).expanduser())
-        predictor = build.predictor(cfg["checkpoint"], device=cfg["device"], threshold=cfg["threshold"])
         output = Path(cfg["output"]).expanduser() if cfg.get("output") else folder
+        files = radiographs(Path(cfg["input"]).expanduser(), output)
+        predictor = build.predictor(cfg["checkpoint"], device=cfg["device"], threshold=cfg["threshold"])
         predict(predictor, files, output, overlay=cfg["overlay"], batch_size=cfg["batch_size"])
     return 0
 
 
-def radiographs(place: Path) -> list[tuple[Path, str]]:
-    """Return (file, its name relative to the folder asked for), sorted.
+def radiographs(place: Path, output: Path) -> list[tuple[Path, str]]:
+    """Return (file, its name relative to the folder asked for), sorted; what was written to `output` is left out.
 
     Raises:
         ConfigError: there is no such file or folder, or no image in it.
@@ -52,11 +53,30 @@ def radiographs(place: Path) -> list[tuple[Path, str]]:
     if not place.is_dir():
         msg = f"input={place} is neither a file nor a folder"
         raise ConfigError(msg)
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    ours = [output.absolute() / name for name in ("masks", "overlays")]
+    found = sorted(
+        path
+        for path in place.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(path.absolute().is_relative_to(folder) for folder in ours)
+    )
     if not found:
         msg = f"input={place} holds no image file ({', '.join(SUFFIXES)})"
         raise ConfigError(msg)
     return [(path, path.relative_to(place).as_posix()) for path in found]
+
+
+def stems(names: list[str]) -> dict[str, str]:
+    """Return what the files written for each name begin with: the name without its suffix, where that is its own.
+
+    Example:
+        >>> stems(["a.png", "b.png", "b.jpg"])
+        {'a.png': 'a', 'b.png': 'b.png', 'b.jpg': 'b.jpg'}
+    """
+    short = {name: str(Path(name).with_suffix("")) for name in names}
+    taken = Counter(short.values())
+    return {name: stem if taken[stem] == 1 else name for name, stem in short.items()}
 
 
 def predict(
@@ -70,6 +90,7 @@ def predict(
     """
     began = time.monotonic()
     broken: list[str] = []
+    stem = stems([name for _, name in files])
     try:
         output.mkdir(parents=True, exist_ok=True)
         with (output / "areas.csv").open("w", newline="", encoding="utf-8") as file:
@@ -82,7 +103,7 @@ def predict(
                         log.error("%s", found)
                         writer.writerow({"file": name, "error": str(found)})
                     else:
-                        writer.writerows(_write(output, name, found, overlay=overlay))
+                        writer.writerows(_write(output, name, stem[name], found, overlay=overlay))
                 file.flush()
     except OSError as error:
         msg = f"{output} cannot be written ({error}). Give another folder with output="
@@ -112,9 +133,8 @@ def _segment(predictor: Predictor, chunk: list[tuple[Path, str]]) -> list[Predic
         return [result for item in chunk for result in _segment(predictor, [item])]
 
 
-def _write(output: Path, name: str, found: Prediction, *, overlay: bool) -> list[dict[str, Any]]:
+def _write(output: Path, name: str, stem: str, found: Prediction, *, overlay: bool) -> list[dict[str, Any]]:
     rows = []
-    stem = Path(name).with_suffix("")
     for structure, mask in found.masks.items():
         path = output / "masks" / f"{stem}_{structure}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

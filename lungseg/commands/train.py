@@ -10,13 +10,20 @@ from typing import Any
 
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lungseg import __version__, build, checkpoint
 from lungseg.callbacks.per_sample import PerSample
-from lungseg.errors import CheckpointError
+from lungseg.errors import CheckpointError, ConfigError
 from lungseg.run_folder import recording, write_json
 
 log = logging.getLogger(__name__)
+
+FIXED = (
+    "config.model", "config.task", "config.loss", "config.optimizer", "config.scheduler", "config.augment",
+    "config.preprocess", "config.data.batch_size", "structures", "normalize", "split_hash", "config.seed",
+)  # fmt: skip
+"""What a resumed run may not change. Optimiser and scheduler come out of the checkpoint: a change would do nothing."""
 
 
 def run(cfg: dict[str, Any]) -> int:
@@ -54,14 +61,18 @@ def train(cfg: dict[str, Any], folder: Path) -> None:
         refuse_other_run(resumed, task.record)
     callbacks = build.callbacks(cfg)
     if not len(module.positions("val")):
+        for name, callback in callbacks.items():
+            if isinstance(callback, EarlyStopping):
+                msg = f"callbacks.{name} watches {callback.monitor}, but the split has no validation part; leave it out"
+                raise ConfigError(msg)
         log.warning("the split has no validation part: no best checkpoint is chosen, test=last is used")
         if "checkpoints" in callbacks:
             callbacks["checkpoints"].monitor = None
     loggers = build.loggers(cfg, folder)
     trainer = build.trainer(cfg, folder, callbacks=list(callbacks.values()), loggers=loggers)
-    for logger in loggers:
-        logger.log_hyperparams(_for_loggers(cfg))
     try:
+        for logger in loggers:
+            logger.log_hyperparams(_for_loggers(cfg))
         log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
         trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
         if cfg["test"] != "none":
@@ -134,16 +145,14 @@ def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
 
 
 def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any]) -> None:
-    """Refuse to go on with another network, split, structures or preprocessing than the run began with.
+    """Refuse to go on with other keys of `FIXED` than the run began with.
 
     Raises:
         CheckpointError: names the keys that differ.
     """
     before = resumed.record
     different = [
-        f"{key}: {_at(before, key)} before, {_at(now, key)} now"
-        for key in ("config.model", "config.task", "structures", "normalize", "split_hash", "config.seed")
-        if _at(before, key) != _at(now, key)
+        f"{key}: {_at(before, key)} before, {_at(now, key)} now" for key in FIXED if _at(before, key) != _at(now, key)
     ]
     if different:
         msg = (
@@ -170,7 +179,12 @@ def _plain(value: Any) -> Any:
 
 def _for_loggers(cfg: dict[str, Any]) -> dict[str, Any]:
     """Return the config without paths, which may name people."""
-    return {key: value for key, value in cfg.items() if key not in ("paths", "run_dir", "overrides", "resume")}
+    left_out = ("paths", "run_dir", "overrides", "resume", "root", "search")
+    return {
+        key: _for_loggers(value) if isinstance(value, dict) else value
+        for key, value in cfg.items()
+        if key not in left_out
+    }
 
 
 def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
