@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lungseg import __version__, config
 from lungseg.cli.arguments import Request, read
-from lungseg.errors import ConfigError, LungsegError
+from lungseg.errors import ConfigError, LungsegError, ResourceError, Stopped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -72,7 +72,7 @@ def run(request: Request) -> int:
         return _complete(request, conf)
     from lungseg.cli.composition import Composer
     from lungseg.cli.problems import quoted
-    from lungseg.cli.runs import new_folder, shown
+    from lungseg.cli.runs import new_folder, refuse_unwritable, shown
 
     composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
     lines, folder = _resumed(composer, request)
@@ -89,6 +89,7 @@ def run(request: Request) -> int:
             raise ConfigError(msg)
         sweep = Path(composed.sweep_dir) if composed.sweep_dir else new_folder(outputs / "sweeps")
         flags = ["--multirun"] if request.multirun else []
+        refuse_unwritable(sweep)
         try:
             _hydra(request, conf, [*lines, f"hydra.sweep.dir={quoted(str(sweep))}"], job.start, flags)
         except SystemExit as stop:
@@ -99,6 +100,8 @@ def run(request: Request) -> int:
     if folder is None and composed.has_folder:
         _refuse_lone_ranks()
         folder = new_folder(outputs / str(cfg.get("name") or request.verb))
+    if folder is not None:
+        refuse_unwritable(folder)
     lines = [*lines, f"hydra.run.dir={quoted(str(shown(folder)) if folder else '.')}"]
     _hydra(request, conf, lines, job.start)
     return job.outcomes[0].exit_code if job.outcomes else 1
@@ -144,6 +147,7 @@ def _hydra(
     """Run Hydra's own program on a checked command line."""
     import hydra
 
+    logging.raiseExceptions = False  # on a full disk, each line for log.txt would put a traceback on the screen
     before = sys.argv
     sys.argv = [before[0], *request.flags, *(flags or []), *lines]
     try:
@@ -191,7 +195,7 @@ class Job:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import OmegaConf
 
-        from lungseg.cli.composition import plain
+        from lungseg.cli.composed import plain
         from lungseg.cli.problems import quoted
         from lungseg.cli.runs import Outcome, record_end, shown
 
@@ -226,21 +230,42 @@ class Job:
 
 def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[int, str | None]:
     """Run a verb; return its exit code and, if it failed, the message."""
+    from lungseg.cli.stopping import go_on, stoppable
+
     try:
-        command = importlib.import_module(f"lungseg.commands.{verb}")
-        _drop_second_handlers()
-        return int(command.run(values)), None
-    except LungsegError as error:
-        _keep_traceback(folder)
-        complain(error)
-        return error.exit_code, f"{type(error).__name__}: {error}"
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130, "interrupted"
+        with stoppable():
+            command = importlib.import_module(f"lungseg.commands.{verb}")
+            _drop_second_handlers()
+            return int(command.run(values)), None
+    except (Stopped, KeyboardInterrupt) as stop:
+        text = f"{str(stop) or 'interrupted'}. {go_on(verb, folder)}"
+        sys.stderr.write(f"{text}\n")
+        return getattr(stop, "exit_code", 130), text
     except Exception as error:  # a job's fault must not stop the sweep
+        known = _known(error, folder)
         _keep_traceback(folder)
-        traceback.print_exc()
-        return 1, f"{type(error).__name__}: {error}"
+        if known is None:
+            traceback.print_exc()
+            return 1, f"{type(error).__name__}: {error}"
+        complain(known)
+        return known.exit_code, f"{type(known).__name__}: {known}"
+
+
+def _known(error: Exception, folder: Path | None) -> LungsegError | None:
+    """Return what an error says to the user, None where it can only be a fault of ours."""
+    from lungseg.run_folder import resource_error
+
+    if isinstance(error, LungsegError):
+        return error
+    if isinstance(error, OSError):
+        return resource_error(error, folder or Path.cwd())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        what = str(error).strip().partition("\n")[0] or "no more memory"
+        return ResourceError(
+            f"the memory is full ({what}). Take smaller batches (data.batch_size, batch_size of predict and evaluate) "
+            "or smaller images (preprocess.steps.resize.size); trainer.accumulate_grad_batches makes up for the first"
+        )
+    return None
 
 
 def _drop_second_handlers() -> None:

@@ -177,8 +177,10 @@ def data(
         progress: of filling the store.
         jobs: processes that fill the store.
     """
-    samples, homes, facts = table(cfg, run_dir / "samples.arrow")
-    parts: NDArray[np.str_] = np.asarray(make(cfg["split"], "split").assign(samples, cfg["seed"]))
+    path = run_dir / "samples.arrow"
+    samples, homes, facts = table(cfg, _beside(path) if path.exists() else path)
+    split = make(cfg["split"], "split")
+    parts: NDArray[np.str_] = np.asarray(split.assign(samples, cfg["seed"]))
     if not cfg.get("allow_leakage", False):
         check_subjects(samples, parts)
     filled = store(cfg, samples, homes, progress=progress, jobs=jobs)
@@ -207,7 +209,7 @@ def data(
                 **{key: value for key, value in cfg["split"].items() if key != "_target_"},
                 "seed": cfg["seed"],
                 "hash": split_hash(samples, parts),
-                "by": "subject",
+                "by": getattr(split, "by", "subject"),
                 "counts": {str(p): int((parts == p).sum()) for p in ("train", "val", "test", "unused")},
                 "subjects": _subjects(samples, parts),
             },
@@ -216,6 +218,18 @@ def data(
             "structures": list(cfg["data"]["structures"]),
         },
     )
+
+
+def keep_table(run_dir: Path) -> None:
+    """Let the samples table that `data` wrote for a resumed run replace the one that the run began with."""
+    path = run_dir / "samples.arrow"
+    if _beside(path).exists():
+        _beside(path).replace(path)
+
+
+def _beside(path: Path) -> Path:
+    """Return where a table waits until it is known that the run may go on."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:

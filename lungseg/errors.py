@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Sequence
 
 
@@ -47,6 +48,25 @@ class PreemptedError(LungsegError):
     """A signal stopped the run after its state was saved; it can be resumed (exit code 75)."""
 
     exit_code = 75
+
+
+class Stopped(BaseException):
+    """A signal ended a command where there is no state to save (exit code 75, after Ctrl-C 130).
+
+    It is no `Exception`, so that no library takes it for a fault of its own, and no `KeyboardInterrupt`, since
+    Lightning turns that into exit code 1.
+
+    Args:
+        number: of the signal.
+
+    Example:
+        >>> Stopped(15).exit_code, str(Stopped(15))
+        (75, 'stopped by SIGTERM')
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 130 if number == signal.SIGINT else 75
 
 
 def first_five(items: Iterable[object]) -> str:

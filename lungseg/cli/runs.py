@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lungseg.errors import ConfigError, ResourceError
+from lungseg.lock import FolderLock
 
 STAMP = "%Y-%m-%d_%H-%M-%S"
 
@@ -57,6 +58,26 @@ def new_folder(parent: Path) -> Path:
             raise ResourceError(msg) from error
         else:
             return folder
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Try whether a run folder can be written, before Hydra opens the log in it and anything heavy is imported.
+
+    Raises:
+        ResourceError: it cannot be made or written, or not a mebibyte is free.
+    """
+    trial = folder / ".trial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            trial.write_bytes(bytes(2**20))
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            folder.rmdir()  # only if it is empty
+        msg = f"{folder} cannot be written ({error.strerror}); make room, or set paths.outputs to another folder"
+        raise ResourceError(msg) from error
 
 
 def shown(folder: Path) -> Path:
@@ -119,7 +140,7 @@ def newest_unfinished(parent: Path, overrides: Sequence[str]) -> Path | None:
     wanted = sorted(_comparable(overrides))
     for file in sorted(parent.glob("*/status.json"), key=lambda f: f.parent.name, reverse=True):
         found = status(file.parent)
-        if found.get("state") == "done" or (found.get("state") == "running" and _is_alive(found.get("pid"))):
+        if found.get("state") == "done" or FolderLock.holder(file.parent) is not None:
             continue
         try:
             stored = stored_overrides(file.parent)
@@ -132,19 +153,6 @@ def newest_unfinished(parent: Path, overrides: Sequence[str]) -> Path | None:
 
 def _comparable(lines: Sequence[str]) -> list[str]:
     return [line.lstrip("+") for line in lines if key_of(line) != "resume" and not key_of(line).startswith("hydra")]
-
-
-def _is_alive(pid: object) -> bool:
-    """Say whether a process of this machine still runs; a folder on a shared disk may name one of another machine."""
-    if not isinstance(pid, int) or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def record_end(folder: Path, verb: str, outcome: Outcome) -> None:

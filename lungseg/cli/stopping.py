@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lungseg.errors import Stopped
 
@@ -44,3 +45,15 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def go_on(verb: str, folder: Path | None) -> str:
+    """Say how to go on after a stop.
+
+    Example:
+        >>> go_on("train", Path("outputs/phantom/1"))
+        'Go on with: python -m lungseg resume=outputs/phantom/1'
+    """
+    if verb == "train" and folder is not None:
+        return f"Go on with: python -m lungseg resume={folder}"
+    return "Run the same command again; radiographs that were prepared are in the store"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lungseg import __version__, build, checkpoint
 from lungseg.callbacks.per_sample import PerSample
 from lungseg.errors import CheckpointError, ConfigError
-from lungseg.run_folder import recording, write_json
+from lungseg.run_folder import recording, take_up, write_json
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def run(cfg: dict[str, Any]) -> int:
     Returns:
         0; every failure is raised.
     """
+    resumed = _state(cfg, Path(cfg["run_dir"]))
     with recording(cfg) as folder:
-        train(cfg, folder)
+        train(cfg, folder, resumed)
     if cfg["report"]:
         from lungseg.report.html import write_report
 
@@ -45,20 +46,21 @@ def run(cfg: dict[str, Any]) -> int:
     return 0
 
 
-def train(cfg: dict[str, Any], folder: Path) -> None:
+def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | None = None) -> None:
     """Fit and test into a run folder."""
-    resumed = checkpoint.load(folder / "checkpoints" / "last.ckpt") if _has_state(cfg, folder) else None
     data = build.data(cfg, folder, test_parts=tuple(cfg["test_parts"]), progress=store_progress(), jobs=cores())
     module = data.module
     module.require("train")
     if cfg["test"] != "none":
         module.require(*cfg["test_parts"])
-    write_data(folder, module, data.facts)
     task = build.task(cfg)
     task.record = record(cfg, data)
-    write_json(folder / "model.json", describe(task.model))
     if resumed is not None:
         refuse_other_run(resumed, task.record)
+    if cfg.get("resume"):
+        take_up(cfg, folder)
+    write_data(folder, module, data.facts)
+    write_json(folder / "model.json", describe(task.model))
     callbacks = build.callbacks(cfg)
     if not len(module.positions("val")):
         for name, callback in callbacks.items():
@@ -116,14 +118,24 @@ def log_headline(tester: PerSample) -> None:
         log.info("%s %s: Dice %.4f over %d images", part, structure, rows["dice"].mean(), len(rows))
 
 
-def _has_state(cfg: dict[str, Any], folder: Path) -> bool:
-    """Tell whether there is something to resume from; a run killed before its first checkpoint starts afresh."""
+def _state(cfg: dict[str, Any], folder: Path) -> checkpoint.Checkpoint | None:
+    """Return what there is to resume from; a run killed before its first checkpoint starts afresh.
+
+    It is read before anything is written, so that a run that cannot be resumed stays as it is.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of a run with other settings.
+    """
     if not cfg.get("resume"):
-        return False
-    if (folder / "checkpoints" / "last.ckpt").exists():
-        return True
-    log.warning("%s holds no last.ckpt yet; the run starts from the beginning", folder)
-    return False
+        return None
+    path = folder / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        log.warning("%s holds no last.ckpt yet; the run starts from the beginning", folder)
+        return None
+    resumed = checkpoint.load(path)
+    now = {"config": _plain(cfg), "structures": list(cfg["data"]["structures"])}
+    refuse_other_run(resumed, now, [key for key in FIXED if key not in ("normalize", "split_hash")])
+    return resumed
 
 
 def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
@@ -144,15 +156,15 @@ def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
     }
 
 
-def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any]) -> None:
-    """Refuse to go on with other keys of `FIXED` than the run began with.
+def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any], keys: Sequence[str] = FIXED) -> None:
+    """Refuse to go on with other values of some keys than the run began with.
 
     Raises:
         CheckpointError: names the keys that differ.
     """
     before = resumed.record
     different = [
-        f"{key}: {_at(before, key)} before, {_at(now, key)} now" for key in FIXED if _at(before, key) != _at(now, key)
+        f"{key}: {_at(before, key)} before, {_at(now, key)} now" for key in keys if _at(before, key) != _at(now, key)
     ]
     if different:
         msg = (
@@ -188,7 +200,8 @@ def _for_loggers(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
-    """Write data.json and split.parquet."""
+    """Write data.json and split.parquet; the samples table of a resumed run takes its place."""
+    build.keep_table(folder)
     write_json(folder / "data.json", facts)
     table = module.table
     frame = pd.DataFrame({name: table.column(name).to_pylist() for name in ("sample_id", "subject_id", "source")})

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,17 @@ def test_the_newest_unfinished_run_with_the_same_overrides_is_found(tmp_path: Pa
 
 
 def test_a_run_that_is_still_at_work_is_not_taken_up(tmp_path: Path) -> None:
-    make_run(tmp_path / "1", [], state="running", pid=os.getppid())
-    assert newest_unfinished(tmp_path, []) is None
+    make_run(tmp_path / "1", [], state="running")
+    hold = (
+        "import sys; from pathlib import Path; from lungseg.lock import FolderLock\n"
+        "with FolderLock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path / "1")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()  # it holds the lock now
+        assert newest_unfinished(tmp_path, []) is None
+        other.stdin.close()
+    assert newest_unfinished(tmp_path, []) == tmp_path / "1"
 
 
 def test_a_run_that_was_killed_is_taken_up(tmp_path: Path) -> None:
