@@ -12,7 +12,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lungseg.cli import schema
+from lungseg.cli.composed import Composed, plain
 from lungseg.cli.nodes import SPECIAL, no_argument, no_key, problems_of, shipped_values
 from lungseg.cli.problems import grammar_problem, quoted, raise_all, split
 from lungseg.cli.translate import Origin, sentence
@@ -38,30 +39,7 @@ from lungseg.errors import ConfigError, LungsegError, near_name
 from lungseg.signatures import signature
 
 MOST_JOBS = 256
-"""Sweeps up to this size are checked job by job; larger ones value by value."""
-
-
-@dataclass(frozen=True)
-class Composed:
-    """One configuration, as Hydra shall compose it again.
-
-    Args:
-        config: plain and resolved, without Hydra's own part.
-        overrides: the given ones, `++` put before constructor arguments that no file states.
-        multirun: a sweep group switched multirun on.
-        params: what that group sweeps over, by key.
-        has_folder: the verb writes a run folder.
-        run_dir: given by `hydra.run.dir=`.
-        sweep_dir: given by `hydra.sweep.dir=`.
-    """
-
-    config: dict[str, Any]
-    overrides: list[str]
-    multirun: bool = False
-    params: dict[str, str] = field(default_factory=dict)
-    has_folder: bool = True
-    run_dir: str | None = None
-    sweep_dir: str | None = None
+"""Sweeps up to this size are checked job by job; of larger ones every value is checked once."""
 
 
 class Composer:
@@ -94,7 +72,7 @@ class Composer:
             path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
         self._loader = ConfigLoaderImpl(path)
         self._parser = OverridesParser.create(config_loader=self._loader)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
 
     def parse(self, lines: Sequence[str]) -> list[Override]:
         """Parse overrides.
@@ -161,7 +139,7 @@ class Composer:
         raise_all([*self._wrong_choices(groups), *self._wrong_roots(values)])
         lines = [str(o.input_line) for o in groups]
         origin = Origin(self.verb, self.folders, {o.key_or_group for o in values}, lambda: self._used(lines))
-        base = self._base(lines, origin)
+        base, hydra = self._base(lines, origin)
         final: dict[int, str] = {}
         problems = []
         for override in values:
@@ -181,7 +159,6 @@ class Composer:
         config["overrides"] = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
         if not self.allow_missing:
             check(config)
-        hydra = base.hydra
         given = {o.key_or_group: str(o.value()) for o in parsed if o.is_hydra_override() and not o.is_sweep_override()}
         return Composed(
             config,
@@ -229,15 +206,23 @@ class Composer:
         hint = f"; did you mean `{near}`?" if near else f"; see: lungseg {self.verb} --help"
         return f"`{name}` is no key or group of {self.verb}{hint}"
 
-    def _base(self, lines: Sequence[str], origin: Origin) -> DictConfig:
-        """Return a fresh configuration of the group choices alone, parsed from the files once per set of choices."""
+    def _base(self, lines: Sequence[str], origin: Origin) -> tuple[DictConfig, DictConfig]:
+        """Return a fresh configuration of the group choices alone, and Hydra's own part of it.
+
+        The files are read once per set of choices; Hydra's part is set aside, since copying it would be half the work.
+        """
         key = tuple(lines)
         if key not in self._bases:
             try:
-                self._bases[key] = self._loader.load_configuration(self.verb, list(lines), RunMode.RUN)
+                loaded = self._loader.load_configuration(self.verb, list(lines), RunMode.RUN)
             except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
                 raise ConfigError(sentence(error, origin)) from error
-        return copy.deepcopy(self._bases[key])
+            hydra = copy.deepcopy(loaded.hydra)
+            with open_dict(loaded):
+                del loaded["hydra"]
+            self._bases[key] = loaded, hydra
+        base, hydra = self._bases[key]
+        return copy.deepcopy(base), hydra
 
     def _used(self, lines: Sequence[str]) -> list[tuple[str, Path]]:
         """Return (package, file) of the files behind a set of group choices, in the order they are merged."""
@@ -314,7 +299,7 @@ class Composer:
     def _plain(self, cfg: DictConfig, origin: Origin, run_dir: str | None) -> dict[str, Any]:
         try:
             if not self.allow_missing:
-                raise_all(missing({k: v for k, v in _unresolved(cfg).items() if k != "hydra"}, self.verb))
+                raise_all(missing(OmegaConf.to_container(cfg), self.verb))
             return plain(cfg, self.verb, run_dir)
         except OmegaConfBaseException as error:
             raise ConfigError(sentence(error, origin)) from error
@@ -358,7 +343,7 @@ class Composer:
                 msg = f"{override.input_line}: this kind of sweep cannot be run; give the values one by one"
                 raise ConfigError(msg)
         product = itertools.product(*swept.values())
-        return [list(job) for job in itertools.islice(product, MOST_JOBS + 1)]
+        return [list(job) for job in product]
 
     def sweep(self, lines: Sequence[str], params: dict[str, str]) -> list[str]:
         """Check every job of a sweep and return the overrides as Hydra must be given them.
@@ -367,31 +352,20 @@ class Composer:
             ConfigError: all that is wrong with any of them.
         """
         jobs = self.jobs(lines, params)
-        if len(jobs) > MOST_JOBS:
-            first = jobs[0]
-            jobs = [first] + [job for job in jobs if sum(a != b for a, b in zip(job, first, strict=True)) == 1]
-        problems: dict[str, None] = {}
+        # every value once first: that finds nearly every mistake, and soon
+        apart = [sum(a != b for a, b in zip(job, jobs[0], strict=True)) for job in jobs]
         forced: set[str] = set()
-        for job in jobs:
-            try:
-                composed = self.compose(job)
-            except ConfigError as error:
-                problems |= dict.fromkeys(split(error))
-                continue
-            forced |= {line.partition("=")[0] for line in composed.overrides if line.startswith("++")}
-        raise_all(problems)
+        for batch in (
+            [job for job, n in zip(jobs, apart, strict=True) if n <= 1],
+            [job for job, n in zip(jobs, apart, strict=True) if n > 1 and len(jobs) <= MOST_JOBS],
+        ):
+            problems: dict[str, None] = {}
+            for job in batch:
+                try:
+                    composed = self.compose(job)
+                except ConfigError as error:
+                    problems |= dict.fromkeys(split(error))
+                    continue
+                forced |= {line.partition("=")[0] for line in composed.overrides if line.startswith("++")}
+            raise_all(problems)
         return [f"++{line}" if f"++{line.partition('=')[0]}" in forced else line for line in lines]
-
-
-def plain(cfg: DictConfig, verb: str, run_dir: str | None) -> dict[str, Any]:
-    """Resolve to plain containers, without Hydra's part, with the keys that the program adds."""
-    node = OmegaConf.create({k: cfg._get_node(k) for k in cfg if k != "hydra"})
-    OmegaConf.set_struct(node, False)
-    name = None if OmegaConf.is_missing(node, "name") else node.get("name")
-    node["verb"] = verb
-    node["run_dir"] = run_dir or f"{node.paths.outputs}/{name or verb}/not_started"
-    return {str(key): value for key, value in OmegaConf.to_container(node, resolve=True).items()}  # type: ignore[union-attr]
-
-
-def _unresolved(cfg: DictConfig) -> dict[str, Any]:
-    return {str(key): value for key, value in OmegaConf.to_container(cfg).items()}  # type: ignore[union-attr]
