@@ -58,7 +58,8 @@ class EpochSampler(Sampler[EpochBatch]):
         self.rank = rank
         self.world_size = world_size
         self.batches = -(-len(positions) // (batch_size * world_size))
-        self.epoch_batches = min(self.batches, limit) if isinstance(limit, int) else max(1, int(self.batches * limit))
+        wanted = limit if isinstance(limit, int) else max(1, int(self.batches * limit))
+        self.epoch_batches = min(self.batches, wanted)
 
     def __len__(self) -> int:
         """Return the number of batches that all samples fill; the trainer applies its own limit to it."""
@@ -66,7 +67,7 @@ class EpochSampler(Sampler[EpochBatch]):
 
     def __iter__(self) -> Iterator[EpochBatch]:
         """Yield the rest of the epoch that the run stands in."""
-        epoch, start = divmod(self.batches_done(), self.epoch_batches) if self.shuffle else (0, 0)
+        epoch, start = divmod(self.batches_done(), max(1, self.epoch_batches)) if self.shuffle else (0, 0)
         order = self.positions
         if self.shuffle:
             key = np.array(

@@ -272,10 +272,15 @@ class TestInterrupted:
 
     def test_a_disk_that_sqlite_finds_full_is_no_damaged_index(self, tmp_path):
         home = build(tmp_path, MemorySource(numbered(1))).folder
-        with pytest.raises(ResourceError, match="full"), store_module._index(home) as index:
-            index.execute("PRAGMA max_page_count = 1")
-            for key in range(200):
-                index.execute("INSERT INTO files VALUES (?, 0, 0, 0, 0, ?)", (str(key), bytes(1000)))
+
+        def fill() -> None:
+            with store_module._index(home) as index:
+                index.execute("PRAGMA max_page_count = 1")
+                rows = [(str(key), bytes(1000)) for key in range(200)]
+                index.executemany("INSERT INTO files VALUES (?, 0, 0, 0, 0, ?)", rows)
+
+        with pytest.raises(ResourceError, match="full"):
+            fill()
 
     def test_a_folder_that_cannot_be_made_is_a_lack_of_resources(self, tmp_path):
         (tmp_path / "file").write_text("in the way")
@@ -312,7 +317,7 @@ class TestBroken:
 
     def test_images_of_different_sizes_ask_for_a_resize_step(self, tmp_path):
         images = {"a": np.zeros((8, 8), np.uint8), "b": np.zeros((8, 9), np.uint8)}
-        with pytest.raises(DataError, match="8x8 and 8x9.*resize"):
+        with pytest.raises(DataError, match=r"8x8 and 8x9.*resize"):
             build(tmp_path, MemorySource(images))
 
     def test_a_colour_image_asks_for_a_grey_step(self, tmp_path):

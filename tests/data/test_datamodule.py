@@ -1,0 +1,141 @@
+"""Batches that depend on nothing but seed, epoch and sample: not on workers, order or history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from lungseg.data.datamodule import LungDataModule
+from lungseg.data.normalize import Normalize
+from lungseg.errors import ConfigError, DataError
+from tests.toy import toy_data, toy_task, toy_trainer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> LungDataModule:
+    return toy_data(tmp_path_factory.mktemp("store"))
+
+
+def with_parts(data: LungDataModule, parts: list[str], **options) -> LungDataModule:
+    return LungDataModule(
+        table=data.table, parts=np.array(parts), store=data.store, sources=data.sources,
+        **{"normalize": Normalize(), **options},
+    )  # fmt: skip
+
+
+class Pictures(Callback):
+    """Notes every training image, as the network sees it."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, str], bytes] = {}
+        self.order: list[str] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        for name, image in zip(batch["sample_id"], batch["image"], strict=True):
+            self.seen[trainer.current_epoch, name] = image.numpy().tobytes()
+            self.order.append(name)
+
+
+def trained(folder: Path, workers: int, epochs: int = 2, **trainer):
+    data = toy_data(folder / "store", n=8, workers=workers)
+    task, pictures = toy_task(), Pictures()
+    toy_trainer(folder / f"run{workers}", pictures, epochs=epochs, **trainer).fit(task, datamodule=data)
+    return task.state_dict(), pictures
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {workers: trained(folder, workers) for workers in (0, 1, 2)}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_are_bit_identical_for_any_number_of_workers(runs, workers):
+    for name, tensor in runs[0][0].items():
+        assert torch.equal(tensor, runs[workers][0][name]), name
+
+
+def test_every_draw_over_workers_and_epochs_is_another(runs):
+    seen = runs[2][1].seen
+    assert len(seen) == 12  # 6 training samples in each of 2 epochs
+    assert len(set(seen.values())) == 12
+
+
+def test_images_are_the_same_for_any_number_of_workers(runs):
+    assert runs[0][1].seen == runs[1][1].seen == runs[2][1].seen
+
+
+def test_overfitting_repeats_the_same_samples_in_every_epoch(tmp_path):
+    _, pictures = trained(tmp_path, 0, epochs=3, overfit_batches=2)
+    # 2 batches of 2 samples an epoch
+    assert pictures.order[:4] == pictures.order[4:8] == pictures.order[8:]
+
+
+def test_validation_and_test_come_in_table_order_and_unchanged(data):
+    parts = ["test", "val", "train"] * 4
+    module = with_parts(data, parts, augment=data.augment, test_parts=("test", "val"))
+    (batches,) = [list(module.test_dataloader())]
+    order = [int(i) for batch in batches for i in batch["index"]]
+    assert order == [0, 1, 3, 4, 6, 7, 9, 10]
+    images = torch.cat([batch["image"] for batch in batches])[:, 0].numpy()
+    assert np.array_equal(images, data.store.images(order))
+    assert [int(i) for batch in module.val_dataloader() for i in batch["index"]] == [1, 4, 7, 10]
+
+
+def test_positions_of_parts_are_in_table_order(data):
+    module = with_parts(data, ["unused", "val", "train", "test"] * 3)
+    assert module.positions("train").tolist() == [2, 6, 10]
+    assert module.positions("train", "unused").tolist() == [0, 2, 4, 6, 8, 10]
+    assert [module.part_of(i) for i in range(4)] == ["unused", "val", "train", "test"]
+
+
+def test_train_constants_are_those_of_the_training_pixels(data):
+    module = with_parts(data, ["train"] * 7 + ["val"] * 5, normalize=Normalize(mean="train", std="train"))
+    pixels = data.store.images(range(7)) / 255
+    assert (module.normalize.mean, module.normalize.std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-12)
+
+
+def test_train_constants_without_a_training_part_are_refused(data):
+    with pytest.raises(ConfigError, match="no training part"):
+        with_parts(data, ["test"] * 12, normalize=Normalize(mean="train"))
+
+
+def test_given_constants_need_no_training_part(data):
+    assert with_parts(data, ["test"] * 12, normalize=Normalize(mean=0.5, std=0.5)).normalize.mean == 0.5
+
+
+def test_a_batch_is_normalised_after_the_transfer(data):
+    module = with_parts(data, ["test"] * 12, normalize=Normalize(mean=0.5, std=0.25), batch_size=2)
+    batch = next(iter(module.test_dataloader()))
+    expected = (batch["image"].float() / 255 - 0.5) / 0.25
+    torch.testing.assert_close(module.on_after_batch_transfer(batch, 0)["image"], expected)
+
+
+def test_a_radiograph_can_be_read_as_published(data):
+    assert data.original(3).shape == (24, 24)  # the store holds 16 x 16
+
+
+def test_an_empty_part_is_refused_by_name(data):
+    with pytest.raises(ConfigError, match="no sample in the val part"):
+        with_parts(data, ["train"] * 12).require("train", "val")
+
+
+def test_samples_without_masks_are_named_first_five_and_counted(data, monkeypatch):
+    masked = np.ones(12, bool)
+    masked[2:8] = False
+    monkeypatch.setattr(data.store, "masked", masked)
+    module = with_parts(data, ["train"] * 12)
+    with pytest.raises(
+        DataError, match=r"6 of 12 .* no mask of lungs: discs/002, .*discs/006\. .*missing=drop"
+    ):
+        module.require("train")
+
+
+@pytest.mark.parametrize(("key", "value"), [("batch_size", 0), ("num_workers", -1)])
+def test_sizes_out_of_range_name_their_key(data, key, value):
+    with pytest.raises(ConfigError, match=rf"data\.{key}={value}"):
+        with_parts(data, ["train"] * 12, **{key: value})

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lungseg.data.augment.affine import Affine
+from lungseg.data.augment.base import sample_key
+from lungseg.data.augment.none import NoAugmentation
+from lungseg.data.dataset import StoreDataset
+from lungseg.data.sampler import EpochBatch
+from tests.toy import toy_data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return toy_data(tmp_path_factory.mktemp("store"))
+
+
+def batch(data, positions=(3, 0), epoch=0, augment=None, seed=0):
+    dataset = StoreDataset(table=data.table, store=data.store, augment=augment, seed=seed)
+    return dataset.__getitems__(EpochBatch(epoch, np.array(positions)))
+
+
+def test_a_batch_is_integers_in_the_order_asked_for(data):
+    found = batch(data)
+    assert (found["image"].shape, found["image"].dtype) == ((2, 1, 16, 16), torch.uint8)
+    assert (found["mask"].shape, found["mask"].dtype) == ((2, 1, 16, 16), torch.uint8)
+    assert found["index"].tolist() == [3, 0]
+    assert found["sample_id"] == ["discs/003", "discs/000"]
+    assert found["source"] == ["discs", "discs"]
+    assert np.array_equal(found["image"][0, 0], data.store.images([3])[0])
+
+
+def test_it_is_as_long_as_the_table(data):
+    assert len(StoreDataset(table=data.table, store=data.store, augment=None, seed=0)) == 12
+
+
+def test_each_sample_is_augmented_by_its_own_draw(data):
+    affine = Affine()
+    found = batch(data, augment=affine, epoch=5, seed=9)
+    image, mask = affine(
+        data.store.images([3])[0], data.store.masks([3])[0], seed=9, epoch=5, key=sample_key("discs/003")
+    )
+    assert np.array_equal(found["image"][0, 0], image)
+    assert np.array_equal(found["mask"][0], mask)
+
+
+def test_augmentation_never_writes_to_the_store(data):
+    before = data.store.images([3]).copy()
+    batch(data, augment=Affine())
+    assert np.array_equal(data.store.images([3]), before)
+
+
+def test_no_augmentation_costs_nothing(data):
+    assert StoreDataset(table=data.table, store=data.store, augment=NoAugmentation(), seed=0).augment is None
