@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 import time
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from lungseg.callbacks.checkpoint_file import CheckpointFile
 from lungseg.errors import ConfigError, DivergedError, ResourceError, near_name
 from lungseg.tasks.base import Task
 
@@ -62,6 +63,11 @@ class Checkpoints(Callback):
         """Take up the best so far."""
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let checkpoints be written by `CheckpointFile`, where no plugin was asked for."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = CheckpointFile()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -159,8 +165,6 @@ class Checkpoints(Callback):
             folder.mkdir(parents=True, exist_ok=True)
             trainer.save_checkpoint(waiting, weights_only=weights_only)
             if trainer.is_global_zero:
-                with waiting.open("rb+") as file:
-                    os.fsync(file.fileno())
                 waiting.replace(path)
         except OSError as error:
             waiting.unlink(missing_ok=True)
