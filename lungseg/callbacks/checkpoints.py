@@ -198,7 +198,8 @@ def refuse_not_finite(state: dict[str, torch.Tensor], step: int) -> None:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             msg = (
-                f"the weights {name} are not finite at step {step}; no checkpoint was written from them. Lower "
-                "optimizer.lr or set trainer.gradient_clip_val=1; the checkpoints written before are intact"
+                f"the weights {name} are not finite at step {step}; no checkpoint was written from them. Start "
+                "again with a lower optimizer.lr, or go on from the last checkpoint, which is intact, with "
+                "resume=<run folder> trainer.gradient_clip_val=1"
             )
             raise DivergedError(msg)

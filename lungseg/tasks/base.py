@@ -132,8 +132,9 @@ class Task(LightningModule):
         names = ", ".join(batch["sample_id"][:5]) if batch is not None else "not known"
         msg = (
             f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch + 1}); the batch holds "
-            f"{names}. The learning rate is {rates[0]:g}: try optimizer.lr={rates[0] / 10:g}, "
-            "trainer.gradient_clip_val=1, or trainer.precision=32. Checkpoints written before are intact"
+            f"{names}. The learning rate is {rates[0]:g}: start again with optimizer.lr={rates[0] / 10:g} or "
+            "trainer.precision=32-true, or go on from the last checkpoint, which is intact, with "
+            f"resume={self.trainer.default_root_dir} trainer.gradient_clip_val=1"
         )
         raise DivergedError(msg)
 
