@@ -42,7 +42,7 @@ def check_inputs(logits: Tensor, mask: Tensor, valid: Tensor | None) -> tuple[Te
         msg = f"mask holds the value {int(mask.max())}, but may only hold 0 and 1. Threshold it first, as in mask > 127"
         raise ValueError(msg)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return logits.to(dtype), mask.to(dtype), None if valid is None else (valid != 0).to(dtype)
+    return logits.to(dtype), mask.to(dtype), None if valid is None else valid.to(torch.bool).to(dtype)
 
 
 def mean_over_images(per_image: Tensor, valid: Tensor | None) -> Tensor:

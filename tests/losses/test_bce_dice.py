@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from lungseg.losses.bce import BCELoss
 from lungseg.losses.bce_dice import BCEDiceLoss
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lungseg.losses.inputs import check_inputs, mean_over_images
 
 

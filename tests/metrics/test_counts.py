@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lungseg.metrics.counts import counts, counts_of_image
 from sklearn.metrics import confusion_matrix
+
+from lungseg.metrics.counts import counts, counts_of_image
 
 
 def random_masks(shape: tuple[int, ...], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from lungseg.metrics.overlap import OVERLAP, accuracy, dice, iou, precision, recall
 from sklearn import metrics as sklearn_metrics
+
+from lungseg.metrics.overlap import OVERLAP, accuracy, dice, iou, precision, recall
 
 NAN = math.nan
 

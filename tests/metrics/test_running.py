@@ -7,10 +7,11 @@ import math
 
 import pytest
 import torch
-from lungseg.metrics.counts import counts
-from lungseg.metrics.running import RunningCounts
 from torchmetrics.functional.classification import binary_accuracy, binary_precision, binary_recall
 from torchmetrics.functional.segmentation import dice_score, mean_iou
+
+from lungseg.metrics.counts import counts
+from lungseg.metrics.running import RunningCounts
 
 
 def random_counts(n: int, structures: int = 1) -> torch.Tensor:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from lungseg.metrics.summary import summarise
 from lungseg.stats.bootstrap import mean_interval
 

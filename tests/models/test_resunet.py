@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lungseg.models.resunet import ResUNet
 from torch import nn
+
+from lungseg.models.resunet import ResUNet
 
 SMALL = (4, 8, 16)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from lungseg.metrics.counts import counts_of_image
 from lungseg.metrics.overlap import dice
 from lungseg.postprocess.threshold import Threshold
