@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,11 @@ import torch
 from lungseg.errors import CheckpointError, ConfigError, first_five, near_name
 
 RECORD_FORMAT = 1
+
+FUNCTIONS = (
+    "lungseg.metrics.", "lungseg.models.", "timm.create_model", "segmentation_models_pytorch.create_model",
+)  # fmt: skip
+"""Functions that the config of a checkpoint may name, by the start of their names."""
 _PARTS: dict[str, type] = {"lungseg": dict, "state_dict": Mapping, "epoch": int, "global_step": int}
 
 
@@ -63,7 +71,8 @@ def load(place: str | Path) -> Checkpoint:
     """Load a checkpoint onto the CPU.
 
     The file is a zip archive whose sums are verified first. Only tensors and plain containers are unpickled
-    (`weights_only=True`), so a checkpoint from a stranger cannot run code.
+    (`weights_only=True`), and its config may name only classes to build, so a checkpoint from a stranger cannot run
+    code of its own.
 
     Raises:
         ConfigError: there is no such file.
@@ -74,11 +83,10 @@ def load(place: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = next(
-            (word for word in str(error).split() if "." in word and not word.endswith(".")), "an unknown object"
-        )
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = found[1] if found else "an object that is not named"
         msg = (
-            f"the checkpoint {path} holds more than tensors and plain values ({named.strip('`')}); loading it could "
+            f"the checkpoint {path} holds more than tensors and plain values ({named}); loading it could "
             "run foreign code, so it was not loaded. Use a checkpoint written by lungseg"
         )
         raise CheckpointError(msg) from error
@@ -97,8 +105,47 @@ def load(place: str | Path) -> Checkpoint:
             f"format {RECORD_FORMAT}; install the version that wrote it"
         )
         raise CheckpointError(msg)
+    refuse_foreign_targets(path, record.get("config", {}))
+    # best.ckpt is written while the validation of its epoch ends, and Lightning's counter is still one behind
     done = content.get("epochs_done", content["epoch"] + 1)
     return Checkpoint(path, record, content["state_dict"], done, content["global_step"], dict(content))
+
+
+def refuse_foreign_targets(path: Path, config: Any, key: str = "config") -> None:
+    """Refuse a config that would have something called that is no class of an installed package.
+
+    A checkpoint names by `_target_` what its network is built from. Hydra refuses what runs commands; what loads code,
+    or writes files, is refused here: everything of the standard library, and functions but for those in `FUNCTIONS`.
+
+    Raises:
+        CheckpointError: names key and target.
+    """
+    if isinstance(config, Mapping):
+        target = config.get("_target_")
+        if target is not None and not _may_be_built(str(target)):
+            msg = (
+                f"the checkpoint {path} would have {target} called ({key}._target_), which is no class of a package "
+                "that is installed here, so it was not used. Install the package it was trained with, or use a "
+                "checkpoint from someone you trust"
+            )
+            raise CheckpointError(msg)
+        for name, value in config.items():
+            refuse_foreign_targets(path, value, f"{key}.{name}")
+    elif isinstance(config, list | tuple):
+        for number, value in enumerate(config):
+            refuse_foreign_targets(path, value, f"{key}.{number}")
+
+
+def _may_be_built(target: str) -> bool:
+    module, _, name = target.rpartition(".")
+    if not module or module.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    if not name[:1].isupper() and not target.startswith(FUNCTIONS):
+        return False
+    try:
+        return find_spec(module) is not None  # a module, and not what a module imported
+    except (ImportError, ValueError):
+        return False
 
 
 def _verify(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -130,11 +131,17 @@ class Task(LightningModule):
     def _diverged(self, batch: Any) -> None:
         rates = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
         names = ", ".join(batch["sample_id"][:5]) if batch is not None else "not known"
+        folder = Path(self.trainer.default_root_dir)
+        go_on = ""
+        if (folder / "checkpoints" / "last.ckpt").exists():
+            go_on = (
+                ", or go on from the last checkpoint, which is intact, with "
+                f"resume={folder} trainer.gradient_clip_val=1"
+            )
         msg = (
             f"the loss is not finite at step {self.global_step} (epoch {self.current_epoch + 1}); the batch holds "
             f"{names}. The learning rate is {rates[0]:g}: start again with optimizer.lr={rates[0] / 10:g} or "
-            "trainer.precision=32-true, or go on from the last checkpoint, which is intact, with "
-            f"resume={self.trainer.default_root_dir} trainer.gradient_clip_val=1"
+            f"trainer.precision=32-true{go_on}"
         )
         raise DivergedError(msg)
 

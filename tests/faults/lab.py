@@ -17,6 +17,7 @@ import psutil
 import torch
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 TINY = (
     "data.sources.phantom.n=16", "data.sources.phantom.size=[32,32]", "preprocess.steps.resize.size=[32,32]",
     "model.features=[4,8]", "data.batch_size=4", "logger=csv", "trainer.accelerator=cpu", "trainer.max_epochs=3",
@@ -69,7 +70,7 @@ class Lab:
     def start(
         self, *argv: str, before: tuple[tuple[Any, ...], ...] = (), fsize: int | None = None,
         mounts: tuple[dict[str, str | None], ...] = (), keep: tuple[tuple[Path, Path], ...] = (),
-        cwd: Path | None = None, **environment: str | None,
+        cwd: Path | None = None, **environment: str,
     ) -> Running:  # fmt: skip
         """Start a command line; `before` names functions of moments.py to call in its process first."""
         self.started += 1
@@ -79,8 +80,8 @@ class Lab:
             "argv": list(argv), "cwd": str(cwd or self.folder), "stdin": os.devnull,
             "stdout": str(logs / "out"), "stderr": str(logs / "err"), "fsize": fsize, "mounts": list(mounts),
             "keep": [[str(a), str(b)] for a, b in keep], "before": [list(b) for b in before],
-            "set": {k: v for k, v in environment.items() if v is not None},
-            "unset": ["LUNGSEG_DATA", "LUNGSEG_STORE", *(k for k, v in environment.items() if v is None)],
+            "set": environment,
+            "unset": [k for k in ("LUNGSEG_DATA", "LUNGSEG_STORE") if k not in environment],
         }  # fmt: skip
         return Running(self, self.ask(request)["pid"], logs)
 
