@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from lungseg.callbacks.checkpoints import Checkpoints
 from lungseg.callbacks.epoch_table import EpochTable
+from lungseg.callbacks.per_sample import PerSample
 from lungseg.data.augment.affine import Affine
 from lungseg.data.datamodule import LungDataModule
 from lungseg.data.io import Radiograph
@@ -20,7 +21,10 @@ from lungseg.data.sources.base import Reference, Source, SourceIndex
 from lungseg.data.store import Store
 from lungseg.data.table import SamplesTable
 from lungseg.losses.bce import BCELoss
+from lungseg.metrics.summary import summarise as summarised
 from lungseg.models.resunet import ResUNet
+from lungseg.postprocess.chain import Postprocess
+from lungseg.postprocess.threshold import Threshold
 from lungseg.tasks.segmentation import SegmentationTask
 from lungseg.types import Row
 
@@ -117,6 +121,21 @@ def toy_trainer(folder: Path, *callbacks: Any, epochs: int = 3, **trainer: Any) 
     return Trainer(
         max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        use_distributed_sampler=False, **trainer,
+        use_distributed_sampler=False, log_every_n_steps=1, **trainer,
         callbacks=[EpochTable(), *callbacks, Checkpoints(monitor="val/loss", mode="min")],
     )  # fmt: skip
+
+
+def toy_tester(folder: Path, *callbacks: Any, summarise: Any = None, n_boot: int = 20) -> tuple[Trainer, PerSample]:
+    """A silent trainer for `test` with our per-sample results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tester = PerSample(
+        postprocess=Postprocess({"threshold": Threshold()}), summarise=summarise or summarised, n_boot=n_boot,
+        facts={"checkpoint": {"file": "checkpoints/best.ckpt"}, "trained_on": ["discs"], "trained_run": None},
+    )  # fmt: skip
+    trainer = Trainer(
+        default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        callbacks=[tester, *callbacks],
+    )  # fmt: skip
+    return trainer, tester

@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,9 +102,9 @@ class Checkpoints(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note how many epochs are done; between two epochs, set the counters of the running epoch to 0.
 
-        Lightning's own `epoch` is one less than that while an epoch's validation ends, and is that between epochs.
-        Lightning leaves the finished epoch's counters in place there, and on resuming takes the new epoch for done
-        (seen with lightning 2.6.6; tests/callbacks/test_resume.py).
+        Called for `last.ckpt` only: Lightning asks no callback about a checkpoint of weights alone. Lightning leaves
+        the finished epoch's counters in place there, and on resuming takes the new epoch for done (seen with lightning
+        2.6.6; tests/callbacks/test_resume.py).
         """
         if self._cut_off:
             # Lightning counts an epoch that was cut off as done; resumed, it would begin the next one
@@ -111,8 +112,7 @@ class Checkpoints(Callback):
             for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
                 for counter in ("processed", "completed"):
                     progress[counter] -= 1
-        after_validation = not self._between_epochs and trainer.is_last_batch
-        checkpoint["epochs_done"] = int(checkpoint["epoch"]) + after_validation
+        checkpoint["epochs_done"] = int(checkpoint["epoch"])
         if self._between_epochs:
             fit_loop = checkpoint["loops"]["fit_loop"]
             for name, progress in fit_loop.items():
@@ -167,7 +167,8 @@ class Checkpoints(Callback):
             if trainer.is_global_zero:
                 waiting.replace(path)
         except OSError as error:
-            waiting.unlink(missing_ok=True)
+            with suppress(OSError):
+                waiting.unlink()
             free = shutil.disk_usage(folder).free / 2**20 if folder.exists() else 0.0
             msg = (
                 f"the checkpoint {path} cannot be written ({error}); {free:.0f} MiB are free there. The checkpoints "
