@@ -155,6 +155,8 @@ def recording(cfg: Mapping[str, Any]) -> Iterator[Path]:
             "pid": os.getpid(),
         }
         spent = float(before.get("seconds") or 0.0)
+        config = folder / "config.yaml"
+        stood = _stamp(config)
         try:
             if not before or not (folder / "config.yaml").exists():
                 take_up(cfg, folder)
@@ -171,7 +173,8 @@ def recording(cfg: Mapping[str, Any]) -> Iterator[Path]:
             raise error from raised
         finally:
             status |= {"ended": _now(), "seconds": round(spent + time.time() - started, 2)}
-            _write_last(folder / "status.json", status)
+            refused = before.get("state", "running") != "running" and stood is not None and _stamp(config) == stood
+            _write_last(folder / "status.json", before if refused and status["state"] != "done" else status)
 
 
 @contextmanager
@@ -243,6 +246,36 @@ def _ending(error: BaseException) -> dict[str, Any]:
     if isinstance(error, KeyboardInterrupt):
         return {"state": "interrupted", "exit_code": 130}
     return {"state": "failed", "exit_code": error.exit_code if isinstance(error, LungsegError) else 1}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def refuse_small_disk(folder: Path, *, weights: int) -> None:
+    """Refuse to train where the checkpoints will not fit, before the first step instead of after the first epoch.
+
+    Args:
+        folder: the run folder.
+        weights: bytes of the network's weights; a checkpoint to resume from holds three times as much (Adam's
+            moments), and it, the best weights and the successor of one of them lie there together.
+
+    Raises:
+        ResourceError: too little is free.
+    """
+    held = sum(path.stat().st_size for path in (folder / "checkpoints").glob("*.ckpt"))
+    needed, free = max(7 * weights - held, 3 * weights), shutil.disk_usage(folder).free
+    if free < needed:
+        msg = (
+            f"{folder} has {free / 2**20:,.0f} MiB free, and the checkpoints of this network take up to "
+            f"{needed / 2**20:,.0f} MiB. Make room, or set paths.outputs to a folder on another disk"
+        )
+        raise ResourceError(msg)
 
 
 def _write_last(path: Path, status: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lungseg import __version__, build, checkpoint
 from lungseg.callbacks.per_sample import PerSample
 from lungseg.errors import CheckpointError, ConfigError
-from lungseg.run_folder import recording, take_up, write_json
+from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
     task.record = record(cfg, data)
     if resumed is not None:
         refuse_other_run(resumed, task.record)
+    refuse_small_disk(folder, weights=sum(p.numel() * p.element_size() for p in task.parameters()))
     if cfg.get("resume"):
         take_up(cfg, folder)
     write_data(folder, module, data.facts)

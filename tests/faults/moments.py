@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -69,6 +70,24 @@ def full_at_checkpoint(number: int, folder: str) -> None:
                 pass
 
     _at_call(CheckpointFile, "save_checkpoint", number, fill)
+
+
+def no_room_at_checkpoint(number: int) -> None:
+    """Let the disk be full when half of a checkpoint's bytes are written, where no small disk can be mounted."""
+    from lungseg.callbacks.checkpoint_file import CheckpointFile
+
+    original = CheckpointFile.save_checkpoint
+    calls = 0
+
+    def cut(self: Any, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        nonlocal calls
+        calls += 1
+        original(self, checkpoint, path, storage_options)
+        if calls == number:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    CheckpointFile.save_checkpoint = cut
 
 
 def no_number_at_step(number: int) -> None:

@@ -4,7 +4,6 @@ sentence, and leaves alone what was there.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ import zipfile
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -106,10 +104,14 @@ def test_outputs_below_a_file(lab):
     assert (lab.folder / "outputs").read_text() == "notes"
 
 
+def can_mount(lab, folder):
+    """Whether this machine lets a process mount something for itself."""
+    return lab.run("--version", mounts=({"folder": str(folder), "size": "1m"},)).code == 0
+
+
 def mounting(lab, folder, size):
-    """Return the mount, or skip where this machine does not let a process mount anything."""
-    trial = lab.run("--version", mounts=({"folder": str(folder), "size": size},))
-    if trial.code:
+    """Return a mount, or skip."""
+    if not can_mount(lab, folder):
         pytest.skip("this machine does not allow mounts in a namespace of their own")
     return {"folder": str(folder), "size": size}
 
@@ -135,17 +137,20 @@ def test_a_full_disk_is_found_before_anything_is_built(lab):
 
 
 def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(lab, straight):
-    outputs = lab.folder / "outputs"
+    outputs, kept = lab.folder / "outputs", lab.folder / "kept"
     outputs.mkdir()
-    ended = lab.train(
-        mounts=(mounting(lab, outputs, "8m"),), keep=((outputs, lab.folder / "kept"),),
-        before=(("full_at_checkpoint", 3, str(outputs)),),
-    )  # fmt: skip
+    if can_mount(lab, outputs):
+        small = {"folder": str(outputs), "size": "8m"}
+        ended = lab.train(
+            mounts=(small,), keep=((outputs, kept),), before=(("full_at_checkpoint", 3, str(outputs)),)
+        )  # fmt: skip
+        (kept / "filler").unlink()
+        outputs.rmdir()
+        kept.rename(outputs)
+    else:
+        ended = lab.train(before=(("no_room_at_checkpoint", 3),))
     assert ended.code == 4
     assert ended.says("ResourceError: the checkpoint", "No space left on device", "MiB are free", "go on with resume=")
-    shutil.rmtree(outputs)
-    (lab.folder / "kept" / "filler").unlink()
-    (lab.folder / "kept").rename(outputs)
     run = lab.only_run()
     assert (status(run)["state"], status(run)["exit_code"]) == ("failed", 4)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -297,10 +302,8 @@ def test_a_run_whose_checkpoint_is_bad_is_not_resumed_and_stays_as_it_is(lab, st
 def test_a_run_whose_split_changed_is_not_resumed_and_stays_as_it_is(lab, straight):
     shutil.copytree(straight.parents[1], lab.folder / "outputs")
     run = lab.only_run()
-    before = hashes(run)
+    before = hashes(run, leave=("log.txt",))
     ended = lab.run(f"resume={run}", "data.sources.phantom.n=15")
     assert ended.code == 3
     assert ended.says("cannot be resumed", "split_hash: ", "Undo these changes")
-    assert {name: digest for name, digest in hashes(run).items() if name in before} == before
-    assert json.loads((run / "data.json").read_text())["sources"]["phantom"]["n"] == 16
-    assert len(pd.read_parquet(run / "split.parquet")) == 16
+    assert hashes(run, leave=("log.txt", ".samples.arrow.new")) == before
