@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lungseg.errors import ConfigError, DataError, DivergedError, PreemptedError, ResourceError
-from lungseg.run_folder import environment, recording, write_json, writing
+from lungseg.run_folder import environment, recording, refuse_small_disk, resource_error, take_up, write_json, writing
 
 
 def config(folder: Path, **more) -> dict:
@@ -60,17 +60,6 @@ class TestStatus:
         assert (found["state"], found["exit_code"]) == (state, code)
         assert found["error"] == f"{type(error).__name__}: {error}"
         assert found["ended"] is not None
-
-    def test_lightning_s_exit_after_ctrl_c_is_an_interruption(self, tmp_path):
-        def lightning() -> None:
-            try:
-                raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                raise SystemExit(1)  # noqa: B904  as lightning.pytorch.trainer.call does
-
-        with pytest.raises(KeyboardInterrupt), recording(config(tmp_path)):
-            lightning()
-        assert (status(tmp_path)["state"], status(tmp_path)["exit_code"]) == ("interrupted", 130)
 
     def test_the_seconds_of_a_resumed_run_add_up(self, tmp_path):
         with recording(config(tmp_path)):
@@ -123,22 +112,60 @@ class TestFiles:
     def test_a_folder_that_cannot_be_made_is_a_lack_of_resources_and_runs_nothing(self, tmp_path):
         (tmp_path / "file").write_text("in the way")
         with (
-            pytest.raises(ResourceError, match=r"cannot be written .*paths\.outputs"),
+            pytest.raises(ResourceError, match=r"a part of its path is a file .*paths\.outputs"),
             recording(config(tmp_path / "file" / "run")),
         ):
             pytest.fail("the body ran")
 
     def test_a_disk_that_is_full_at_the_end_hides_no_error(self, tmp_path, caplog, monkeypatch):
-        def full(*_) -> None:
+        def full(*_, **__) -> None:
             raise OSError(28, "No space left on device")
 
         def body() -> None:
-            monkeypatch.setattr("lungseg.run_folder.write_json", full)
+            monkeypatch.setattr(Path, "write_text", full)
             raise DataError("the true cause")
 
         with pytest.raises(DataError, match="the true cause"), recording(config(tmp_path)):
             body()
         assert "status.json could not be written" in caplog.text
+
+    def test_a_folder_with_results_is_not_written_over(self, tmp_path):
+        (tmp_path / "metrics.json").write_text("{}")
+        with pytest.raises(ConfigError, match=r"holds a run already \(metrics\.json\)"), recording(config(tmp_path)):
+            pytest.fail("the body ran")
+
+    def test_a_run_that_goes_on_writes_into_its_own_results(self, tmp_path):
+        (tmp_path / "metrics.json").write_text("{}")
+        with recording(config(tmp_path, resume=str(tmp_path))):
+            pass
+        assert status(tmp_path)["state"] == "done"
+
+    def test_a_run_that_goes_on_keeps_of_each_override_the_last(self, tmp_path):
+        with recording(config(tmp_path)):
+            pass
+        take_up({**config(tmp_path), "overrides": ["seed=3", "trainer.max_epochs=9", "resume=auto"]}, tmp_path)
+        assert yaml.safe_load((tmp_path / "overrides.yaml").read_text()) == ["seed=3", "trainer.max_epochs=9"]
+
+    def test_a_disk_too_small_for_the_checkpoints_is_told_beforehand(self, tmp_path):
+        with pytest.raises(ResourceError, match=r"MiB free, and the checkpoints .* take up to 7,000,000,000 MiB"):
+            refuse_small_disk(tmp_path, weights=10**9 * 2**20)
+
+    def test_a_disk_large_enough_passes(self, tmp_path):
+        refuse_small_disk(tmp_path, weights=1)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(28, "the disk is full"), (30, "read-only"), (13, "permission denied")], ids=str
+)
+def test_an_error_of_the_machine_becomes_a_sentence(tmp_path, number, said):
+    error = resource_error(OSError(number, "as the system says", str(tmp_path / "a.csv")), tmp_path, resume=True)
+    assert f"{tmp_path / 'a.csv'} cannot be used: " in str(error)
+    assert said in str(error)
+    assert f"python -m lungseg resume={tmp_path}" in str(error)
+
+
+def test_an_error_that_does_not_blame_the_machine_stays_itself(tmp_path):
+    assert resource_error(OSError(2, "No such file"), tmp_path) is None
 
 
 class TestWriteJson:

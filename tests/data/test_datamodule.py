@@ -129,9 +129,7 @@ def test_samples_without_masks_are_named_first_five_and_counted(data, monkeypatc
     masked[2:8] = False
     monkeypatch.setattr(data.store, "masked", masked)
     module = with_parts(data, ["train"] * 12)
-    with pytest.raises(
-        DataError, match=r"6 of 12 .* no mask of lungs: discs/002, .*discs/006\. .*missing=drop"
-    ):
+    with pytest.raises(DataError, match=r"6 of 12 .* no mask of lungs: discs/002, .*discs/006\. .*missing=drop"):
         module.require("train")
 
 
