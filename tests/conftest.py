@@ -31,3 +31,23 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill stores in this process: starting two others takes longer than a dozen phantoms."""
+    for verb in ("train", "evaluate", "prepare"):
+        monkeypatch.setattr(f"lungseg.commands.{verb}.cores", lambda: 1)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a network trained for two epochs on 12 phantoms, through the real config; do not write to it."""
+    from lungseg.commands import train
+    from tests.toy import phantom_config
+
+    folder = tmp_path_factory.mktemp("outputs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "cores", lambda: 1)
+        train.run(phantom_config("train", folder))
+    return folder

@@ -139,3 +139,25 @@ def toy_tester(folder: Path, *callbacks: Any, summarise: Any = None, n_boot: int
         callbacks=[tester, *callbacks],
     )  # fmt: skip
     return trainer, tester
+
+
+def phantom_config(verb: str, run_dir: Path, *overrides: str) -> dict[str, Any]:
+    """A verb's config as the command line composes it: phantoms of 32 x 32 and a network of 4 and 8 features."""
+    from lungseg.config import compose
+
+    outputs = run_dir.parent
+    small = {
+        "train": [
+            "data.sources.phantom.n=12", "data.sources.phantom.size=[32,32]", "data.batch_size=2",
+            "preprocess.steps.resize.size=[32,32]", "model.features=[4,8]", "trainer.max_epochs=2",
+            "trainer.accelerator=cpu", "logger=csv", "report=false", "n_boot=20",
+        ],
+        "evaluate": ["device=cpu", "report=false", "n_boot=20"],
+        "predict": ["device=cpu"],
+        "prepare": [
+            "data.sources.phantom.n=5", "data.sources.phantom.size=[32,32]", "preprocess.steps.resize.size=[32,32]",
+            "jobs=1",
+        ],
+    }  # fmt: skip
+    lines = [*small[verb], f"paths.outputs={outputs}", f"paths.store={outputs / 'store'}", *overrides]
+    return compose(verb, lines, run_dir=str(run_dir))

@@ -71,6 +71,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         log.warning("the split has no validation part: no best checkpoint is chosen, test=last is used")
         if "checkpoints" in callbacks:
             callbacks["checkpoints"].monitor = None
+        cfg = {**cfg, "trainer": {**cfg["trainer"], "limit_val_batches": 0}}
     loggers = build.loggers(cfg, folder)
     trainer = build.trainer(cfg, folder, callbacks=list(callbacks.values()), loggers=loggers)
     try:
@@ -253,4 +254,4 @@ def close(loggers: list[Any]) -> None:
         logger.finalize("success")
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish(quiet=True)
+        wandb.finish()
