@@ -8,6 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv --no-config
+# Debian ships Python without ensurepip; then the system's pip installs into the environment
+GET_UV = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null \
+	|| $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check uv; }
 
 .PHONY: demo test lint types imports unit lock wheel clean
 .DEFAULT_GOAL := demo
@@ -33,8 +37,8 @@ unit: $(READY)
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "lungseg needs Python 3.11, 3.12 or 3.13 on the PATH; or name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@test -x $(BIN)/uv || $(GET_UV) || { echo "uv could not be installed; is there pip (Debian: apt install python3-venv) and a network?" >&2; exit 4; }
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)

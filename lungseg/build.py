@@ -23,7 +23,7 @@ from lungseg.data.splits import check_subjects, split_hash
 from lungseg.data.store import Store
 from lungseg.data.structures import check_structures
 from lungseg.data.table import SamplesTable
-from lungseg.errors import ConfigError, LungsegError
+from lungseg.errors import ConfigError, DataError, LungsegError
 from lungseg.postprocess.chain import Postprocess
 from lungseg.postprocess.threshold import Threshold
 from lungseg.predictor import Predictor, pick_device
@@ -183,6 +183,7 @@ def data(
     parts: NDArray[np.str_] = np.asarray(split.assign(samples, cfg["seed"]))
     if not cfg.get("allow_leakage", False):
         check_subjects(samples, parts)
+        refuse_shared_patients(homes)
     filled = store(cfg, samples, homes, progress=progress, jobs=jobs)
     norm = make(cfg["preprocess"]["normalize"], "preprocess.normalize")
     if normalize is not None:
@@ -230,6 +231,22 @@ def keep_table(run_dir: Path) -> None:
 def _beside(path: Path) -> Path:
     """Return where a table waits until it is known that the run may go on."""
     return path.with_name(f".{path.name}.new")
+
+
+def refuse_shared_patients(homes: Mapping[str, tuple[Source, Path]]) -> None:
+    """Refuse a union of sources that hold the same patients under different ids: no split could keep them apart.
+
+    Raises:
+        DataError: names the two sources.
+    """
+    for name, (source, _) in homes.items():
+        for other in source.shares_patients_with:
+            if other in homes:
+                msg = (
+                    f"data.sources holds both {name} and {other}, which have patients in common under different names: "
+                    f"a patient could be trained on and tested. Take one out: data.sources.{other}=null"
+                )
+                raise DataError(msg)
 
 
 def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:

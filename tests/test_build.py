@@ -10,6 +10,9 @@ import torch
 from lungseg import build
 from lungseg.data.augment.none import NoAugmentation
 from lungseg.data.preprocess.resize import Resize
+from lungseg.data.sources.mc_sh import McShSource
+from lungseg.data.sources.montgomery import MontgomerySource
+from lungseg.data.sources.shenzhen import ShenzhenSource
 from lungseg.errors import ConfigError, DataError
 from lungseg.postprocess.threshold import Threshold
 from tests.toy import phantom_config
@@ -145,3 +148,14 @@ class TestTrainer:
         wrong = {**cfg, "trainer": {**cfg["trainer"], "precision": "13-bit"}}
         with pytest.raises(ConfigError, match=r"trainer: .* cannot be built: .*13-bit"):
             build.trainer(wrong, tmp_path, callbacks=[], loggers=[])
+
+
+class TestSharedPatients:
+    def test_a_union_of_two_sources_with_the_same_patients_is_refused_and_says_which_to_take_out(self):
+        homes = {"mc_sh": (McShSource(), Path("a")), "shenzhen": (ShenzhenSource(), Path("b"))}
+        with pytest.raises(DataError, match=r"mc_sh and shenzhen.*data\.sources\.shenzhen=null"):
+            build.refuse_shared_patients(homes)
+
+    def test_montgomery_and_shenzhen_together_are_fine(self):
+        homes = {"montgomery": (MontgomerySource(), Path("a")), "shenzhen": (ShenzhenSource(), Path("b"))}
+        build.refuse_shared_patients(homes)

@@ -114,13 +114,25 @@ def refuse_seen(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, data: build.
     """Refuse a test on data that may hold training images.
 
     On the sources it was trained on, a checkpoint is tested with the split it was trained with, found again by its
-    hash; any other split could put training patients into the test part.
+    hash; any other split could put training patients into the test part. Sources that are known to hold the same
+    patients under other names count as the same.
 
     Raises:
-        CheckpointError: the split is another one.
+        CheckpointError: the split is another one, or the sources share patients.
     """
-    shared = sorted(set(loaded.record["trained_on"]) & set(data.facts["sources"]))
-    if not shared or data.facts["split"]["hash"] == loaded.record["split_hash"] or cfg["allow_leakage"]:
+    trained = set(loaded.record["trained_on"])
+    if cfg["allow_leakage"]:
+        return
+    for name, (source, _) in data.module.sources.items():
+        same = sorted(trained.intersection(source.shares_patients_with))
+        if same and name not in trained:
+            msg = (
+                f"{loaded.path} was trained on {', '.join(same)}, which holds the patients of {name}, so this would be "
+                "no test. Choose another set with data=, or set allow_leakage=true and say so"
+            )
+            raise CheckpointError(msg)
+    shared = sorted(trained & set(data.facts["sources"]))
+    if not shared or data.facts["split"]["hash"] == loaded.record["split_hash"]:
         return
     msg = (
         f"{loaded.path} was trained on {', '.join(shared)} with another split than the one made now, so the test part "

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lungseg.commands import evaluate
+from lungseg.data.sources.montgomery import MontgomerySource
 from lungseg.errors import CheckpointError, ConfigError
 from tests.toy import phantom_config
 
@@ -111,6 +112,14 @@ class TestOtherData:
     def test_the_same_source_with_more_samples_is_refused(self, tmp_path, trained_run):
         with pytest.raises(CheckpointError, match="another split"):
             run(tmp_path / "run", trained_run, *OTHER)
+
+    def test_a_set_with_the_training_patients_under_other_names_is_refused(self, tmp_path, trained_run, monkeypatch):
+        from lungseg.data.phantom.layouts import write_layout
+
+        monkeypatch.setattr(MontgomerySource, "shares_patients_with", ("phantom",))
+        root = write_layout("montgomery", tmp_path / "set", n=3, size=(64, 80)).root
+        with pytest.raises(CheckpointError, match=r"trained on phantom, which holds the patients of montgomery"):
+            run(tmp_path / "run", trained_run, "data=montgomery", f"data.sources.montgomery.root={root}")
 
     def test_a_refused_test_leaves_no_result(self, tmp_path, trained_run):
         with pytest.raises(CheckpointError):

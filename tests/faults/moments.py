@@ -37,9 +37,9 @@ def while_reporting(name: str) -> None:
 
 def while_filling(number: int, name: str) -> None:
     """Send a signal to all processes of the command, as Ctrl-C does, when a number of samples reached the store."""
-    from lungseg.data import store
+    from lungseg.data import store_writer
 
-    _at_call(store._Writer, "add", number, lambda: os.killpg(0, signal.Signals[name]))
+    _at_call(store_writer._Writer, "add", number, lambda: os.killpg(0, signal.Signals[name]))
 
 
 def while_writing(number: int) -> None:

@@ -83,6 +83,8 @@ class Source(ABC):
     """Where to get it, its licence and the citation asked for."""
     published: ClassVar[str] = ""
     """How many radiographs the complete set has, in words."""
+    shares_patients_with: ClassVar[tuple[str, ...]] = ()
+    """Names of other sources that hold the same patients under other ids; a test on one of them is refused."""
     masks_same_size: ClassVar[bool] = True
     """False where masks are published on another grid than the images; then only the aspect ratio must agree."""
 

@@ -39,6 +39,7 @@ class McShSource(Source):
         "https://www.kaggle.com/datasets/nikhilpandey360/chest-xray-masks-and-labels "
         "(radiographs: National Library of Medicine; masks of Shenzhen: CC BY-NC-SA 4.0)"
     )
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("montgomery", "shenzhen")
     published: ClassVar[str] = "800 radiographs: 704 with a mask (138 Montgomery, 566 Shenzhen), 96 without"
 
     def __init__(

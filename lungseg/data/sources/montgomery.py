@@ -44,6 +44,7 @@ class MontgomerySource(Source):
         "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set/ "
         "(National Library of Medicine; cite Jaeger et al. 2014, doi 10.3978/j.issn.2223-4292.2014.11.20)"
     )
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("mc_sh",)
     published: ClassVar[str] = "138 radiographs: 80 normal, 58 with tuberculosis"
 
     def expected_tree(self) -> str:

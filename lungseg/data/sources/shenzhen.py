@@ -47,6 +47,7 @@ class ShenzhenSource(Source):
         "Shenzhen-Hospital-CXR-Set/ (National Library of Medicine; cite Jaeger et al. 2014); "
         "masks: https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask (CC BY-NC-SA 4.0)"
     )
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("mc_sh",)
     published: ClassVar[str] = "662 radiographs: 326 normal, 336 with tuberculosis; 566 with a mask"
 
     def __init__(
