@@ -295,6 +295,7 @@ def callbacks(cfg: Config) -> dict[str, Any]:
 
 def loggers(cfg: Config, run_dir: Path) -> list[Any]:
     """Build the loggers; each writes into the run folder."""
+    silence()
     return [
         make(node, f"logger.{name}", save_dir=str(run_dir))
         for name, node in (cfg.get("logger") or {}).items()

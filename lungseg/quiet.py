@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 
 _MEANT = (
@@ -16,8 +17,10 @@ _MEANT = (
 
 
 def silence() -> None:
-    """Show of Lightning only warnings, and of warnings only those a user can act on."""
+    """Show of Lightning only warnings, of warnings only those a user can act on, and of W&B nothing."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # W&B prints 30 lines of curves at the end; what it holds is in the run folder (docs/howto.md)
+    os.environ.setdefault("WANDB_SILENT", "true")
     for message in _MEANT:
         warnings.filterwarnings("ignore", message=message)
