@@ -15,8 +15,7 @@ import yaml
 
 from lungseg import __version__
 from lungseg.__main__ import main
-from lungseg.cli.arguments import read
-from lungseg.errors import ConfigError, DataError, PreemptedError
+from lungseg.errors import DataError, PreemptedError
 
 Run = Callable[[dict[str, Any]], int]
 
@@ -117,38 +116,6 @@ def test_completion_knows_verbs_groups_and_keys(tmp_path: Path, monkeypatch: pyt
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"lungseg {__version__}\n"
-
-
-def test_words_are_sorted_into_verb_overrides_and_flags() -> None:
-    request = read(["-m", "--config-dir", "my", "evaluate", "parts=[val]", "~data", "--cfg=job"])
-    assert (request.verb, request.overrides) == ("evaluate", ["parts=[val]", "~data"])
-    assert request.flags == ["--config-dir", "my", "--cfg", "job"]
-    assert (request.multirun, request.shows, request.config_dirs) == (True, True, [Path("my")])
-
-
-def test_train_is_the_verb_when_none_is_given() -> None:
-    assert read(["seed=1"]).verb == "train"
-
-
-@pytest.mark.parametrize("words", [["-h"], ["--help"], ["help"]])
-def test_help_is_asked_in_three_ways(words: list[str]) -> None:
-    assert read(words).help == ""
-    assert read(["train", "--help"]).help == "train"
-    assert read(["help", "train"]).help == "train"
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--mutlirun"], "did you mean --multirun"),
-        (["--config-name", "x"], "the verb"),
-        (["--config-dir"], "wants a value"),
-        (["train", "evaluate"], "no key=value"),
-    ],
-)
-def test_wrong_flags_are_refused(words: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read(words)
 
 
 def test_a_run_gets_its_configuration_and_a_folder_of_its_own(verb: Any, tmp_path: Path) -> None:
