@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,7 +13,6 @@ from lungseg.cli import schema
 from lungseg.errors import LungsegError, near_name
 
 KINDS = {"Integer": "a whole number", "bool": "true or false", "Boolean": "true or false", "Float": "a number"}
-_ABSENT = object()
 IN_FILE = re.compile(r"In '([^']+)': ")
 
 
@@ -42,16 +40,9 @@ class Origin:
             if package and not key.startswith(f"{package}."):
                 continue
             parts = (key.removeprefix(f"{package}.") if package else key).split(".")
-            text = file.read_text(encoding="utf-8")
-            node: Any = yaml.safe_load(text)
-            for part in parts:
-                node = node[part] if isinstance(node, dict) and part in node else _ABSENT
-            if node is _ABSENT:
-                continue
-            pattern = re.compile(rf"(?:^|[\s{{,])['\"]?{re.escape(parts[-1])}['\"]?\s*:")
-            lines = enumerate(text.splitlines(), 1)
-            number = next((n for n, line in lines if pattern.search(line.partition(" #")[0])), 1)
-            return f" ({self.name(file)}, line {number})"
+            number = _line(file.read_text(encoding="utf-8"), parts)
+            if number is not None:
+                return f" ({self.name(file)}, line {number})"
         return ""
 
     def asking(self, group: str, choice: str) -> str:
@@ -77,6 +68,15 @@ class Origin:
             if (folder / f"{config}.yaml").is_file():
                 return self.name(folder / f"{config}.yaml")
         return config
+
+
+def _line(text: str, parts: Sequence[str]) -> int | None:
+    """Return the line of a YAML text on which a key stands, None when it does not hold the key."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for part in parts:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        line, node = next(((key.start_mark.line + 1, value) for key, value in pairs if key.value == part), (None, None))
+    return line
 
 
 def sentence(error: Exception, origin: Origin, line: str | None = None) -> str:
