@@ -111,7 +111,7 @@ def duration(seconds: float) -> str:
     """
     if not math.isfinite(seconds) or seconds < 0:
         return DASH
-    if seconds < 10:
+    if seconds < 9.95:  # from there on it would read 10.0
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -61,16 +61,6 @@ def test_the_page_says_what_was_run_on_what_and_how_good_it_is(make_run: Callabl
         assert said in page
 
 
-def test_an_evaluation_elsewhere_names_the_sets(make_run: Callable[..., Path]):
-    folder = make_run(verb="evaluate", sets={"test": {"montgomery": 4, "shenzhen": 6}}, overlays=False)
-    page = write_report([folder], folder).read_text()
-    assert "<h1>resunet_jsrt on Montgomery and Shenzhen</h1>" in page
-    assert (
-        "ResUNet, trained on JSRT, was evaluated. On 10 test radiographs of 10 patients (Montgomery and Shenzhen)"
-        in page
-    )
-
-
 def test_every_element_is_closed_and_every_id_unique(make_run: Callable[..., Path]):
     folder = make_run(paper=PAPER, structures=("lungs", "heart"))
     nesting = _Nesting()
