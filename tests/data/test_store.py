@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,7 @@ class TestShared:
         store = build(tmp_path, last)
         assert last.reads == []
         assert store.images(range(60))[:, 0, 0].tolist() == list(range(60))
-        with sqlite3.connect(store.folder / "index.sqlite") as index:
+        with closing(sqlite3.connect(store.folder / "index.sqlite")) as index:
             assert index.execute("SELECT COUNT(*), COUNT(DISTINCT row) FROM samples").fetchone() == (60, 60)
 
 
