@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 # albumentations asks a package registry for a newer version when it is imported; nothing here may touch the network.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-# OpenMP threads that wait by spinning take the core from the thread they wait for: on two cores with other work, a
-# training step took 28 s spinning and 3 s sleeping (benchmarks/waiting.py). Read by libgomp when torch is loaded.
+# OpenMP threads that wait by spinning take the core from the thread they wait for: beside other work, a training step
+# took 1.9 times as long (benchmarks/waiting.py). Read by libgomp when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
