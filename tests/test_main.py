@@ -73,7 +73,15 @@ def lungseg(*words: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], f
 # --- in processes of their own: few, since each costs its start
 
 
-def test_help_is_quick_and_imports_neither_torch_nor_hydra(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def hydra_seconds() -> float:
+    """CPU seconds of importing Hydra alone (0.2 on a quiet core): a measure of quick on any machine."""
+    code = "import hydra, time; print(time.process_time())"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    return min(float(run.stdout) for run in runs)
+
+
+def test_help_is_quick_and_imports_neither_torch_nor_hydra(hydra_seconds: float) -> None:
     code = (
         "import sys, time\nfrom lungseg.__main__ import main\nassert main(['--help']) == 0\n"
         "assert not {'torch', 'hydra', 'omegaconf', 'yaml', 'numpy'} & set(sys.modules), sorted(sys.modules)\n"
@@ -81,7 +89,7 @@ def test_help_is_quick_and_imports_neither_torch_nor_hydra(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stderr) < 0.5
+    assert float(done.stderr) < hydra_seconds
     assert "resunet_jsrt" in done.stdout
 
 
@@ -95,12 +103,15 @@ def test_help_is_quick_and_imports_neither_torch_nor_hydra(tmp_path: Path) -> No
         pytest.param(["-m", "model.init_skip=conv,convv"], "did you mean conv?", id="value-in-a-sweep"),
     ],
 )
-def test_a_mistake_exits_2_within_a_second_and_makes_no_folder(tmp_path: Path, words: list[str], told: str) -> None:
+def test_a_mistake_exits_2_soon_and_makes_no_folder(
+    tmp_path: Path, words: list[str], told: str, hydra_seconds: float
+) -> None:
     done, seconds = lungseg(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-    assert seconds < 1.0
+    # 0.2 to 0.6 s on a quiet core; importing torch and lightning would cost thirty times Hydra
+    assert seconds < 7 * hydra_seconds
     assert list(tmp_path.iterdir()) == []
 
 
