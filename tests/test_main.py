@@ -110,8 +110,8 @@ def test_a_mistake_exits_2_soon_and_makes_no_folder(
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
-    # 0.2 to 0.6 s on a quiet core; importing torch and lightning would cost thirty times Hydra
-    assert seconds < 7 * hydra_seconds
+    # Hydra costs 0.18 s on a quiet core, so this is the second that is promised
+    assert seconds < 5.5 * hydra_seconds
     assert list(tmp_path.iterdir()) == []
 
 

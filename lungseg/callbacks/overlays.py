@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
-from lungseg.callbacks.per_sample import PerSample
+from lungseg.callbacks.per_sample import PerSample, datamodule_of
 from lungseg.data.datamodule import LungDataModule
 from lungseg.data.dataset import StoreDataset
 from lungseg.data.sampler import EpochBatch
@@ -43,7 +43,7 @@ class Overlays(Callback):
         if trainer.sanity_checking or not due or not self.logged or not isinstance(pl_module, Task):
             return
         takers = [logger for logger in trainer.loggers if type(logger).__name__ in ("WandbLogger", "TensorBoardLogger")]
-        data = _datamodule(trainer)
+        data = datamodule_of(trainer)
         at = data.positions("val")[: self.logged]
         if not takers or not len(at):
             return
@@ -57,7 +57,7 @@ class Overlays(Callback):
         frame = counted[0].frame if counted else None
         if frame is None or not self.each or not trainer.is_global_zero or not isinstance(pl_module, Task):
             return
-        data = _datamodule(trainer)
+        data = datamodule_of(trainer)
         folder = Path(trainer.default_root_dir) / "overlays"
         with writing(folder):
             folder.mkdir(exist_ok=True)
@@ -147,11 +147,3 @@ def _layer(planes: NDArray[np.bool_]) -> NDArray[np.uint8]:
     for k, plane in enumerate(planes, 1):
         out[plane] = k
     return out
-
-
-def _datamodule(trainer: Trainer) -> LungDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    if not isinstance(data, LungDataModule):
-        msg = f"overlays want a LungDataModule, not {type(data).__name__}"
-        raise TypeError(msg)
-    return data

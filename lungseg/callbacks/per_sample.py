@@ -55,7 +55,7 @@ class PerSample(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count a batch; `outputs` are its logits (B, K, H, W)."""
-        data = _datamodule(trainer)
+        data = datamodule_of(trainer)
         logits: Tensor = outputs
         for plane, position in zip(logits.float().cpu().numpy(), batch["index"].tolist(), strict=True):
             reference, placement, _ = data.store.published(position)
@@ -89,7 +89,7 @@ class PerSample(Callback):
         if not self._rows:
             msg = "no sample was tested; the tested parts of the split are empty (test_parts, or parts)"
             raise DataError(msg)
-        data = _datamodule(trainer)
+        data = datamodule_of(trainer)
         folder = Path(trainer.default_root_dir)
         self.frame = pd.DataFrame(self._rows).astype({"age": np.float64})
         waiting = folder / ".per_sample.parquet.part"
@@ -125,9 +125,14 @@ def _headline(parts: dict[str, Any]) -> dict[str, float]:
     return named
 
 
-def _datamodule(trainer: Trainer) -> LungDataModule:
+def datamodule_of(trainer: Trainer) -> LungDataModule:
+    """Return the trainer's datamodule.
+
+    Raises:
+        TypeError: it is not ours, so it has no published masks.
+    """
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, LungDataModule):
-        msg = f"testing wants a LungDataModule, not {type(data).__name__}"
+        msg = f"per-sample results and overlays want a LungDataModule, not {type(data).__name__}"
         raise TypeError(msg)
     return data
