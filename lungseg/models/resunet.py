@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (PyTorch's own name for it)
+
+from lungseg.models.inputs import check_channels, prepare
 
 InitSkip = Literal["conv", "conv_bn", "same"]
 ResSkip = Literal["conv3_bn", "bn_conv3", "conv1_bn", "bn_conv1"]
@@ -36,8 +37,7 @@ class ResUNet(nn.Module):
         res_skip=bn_conv3 13,043,905 | conv1_bn 9,602,369 | bn_conv1 9,603,265    (init_skip=conv)
 
     Any height and width are accepted: the image is padded at the bottom and right to the next multiple of
-    2**len(features) by repeating its last row and column, and the logits are cropped back. Zeros would draw a dark
-    edge that looks like a collimation border, and reflection fails on images smaller than the padding.
+    2**len(features) (`lungseg.models.inputs.prepare`), and the logits are cropped back.
 
     Args:
         in_channels: channels the first convolution sees. The paper's network takes 3 (grey repeated); a
@@ -95,7 +95,7 @@ class ResUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (B, num_classes, H, W) of an image (B, 1 or in_channels, H, W)."""
         height, width = image.shape[-2:]
-        x = self.initial(self._prepare(image))
+        x = self.initial(prepare(image, self.in_channels, self.stride))
         fine = []
         for down in self.downs:
             fine.append(x)
@@ -105,20 +105,6 @@ class ResUNet(nn.Module):
             x = merge(torch.cat((up(x), fine.pop()), dim=1))
         logits: Tensor = self.output(x)
         return logits[..., :height, :width]
-
-    def _prepare(self, image: Tensor) -> Tensor:
-        """Repeat a grey image to `in_channels` and pad it to a multiple of `stride`."""
-        if image.ndim != 4 or image.shape[1] not in (1, self.in_channels):
-            msg = (
-                f"image has shape {tuple(image.shape)}, but this network takes (B, C, H, W) with C = 1"
-                + (f" or {self.in_channels}" if self.in_channels != 1 else "")
-                + f" (in_channels={self.in_channels}). Set model.in_channels to the channels of the image"
-            )
-            raise ValueError(msg)
-        bottom, right = -image.shape[-2] % self.stride, -image.shape[-1] % self.stride
-        if bottom or right:
-            image = F.pad(image, (0, right, 0, bottom), mode="replicate")
-        return image.expand(-1, self.in_channels, -1, -1)
 
 
 class _InitialBlock(nn.Module):
@@ -186,9 +172,7 @@ def _check_arguments(
     in_channels: int, num_classes: int, features: Sequence[int], init_skip: str, res_skip: str, dropout: float
 ) -> None:
     """Refuse what would fail later with a message about something else."""
-    if in_channels < 1 or num_classes < 1:
-        msg = f"in_channels={in_channels} and num_classes={num_classes} must both be at least 1"
-        raise ValueError(msg)
+    check_channels(in_channels, num_classes)
     if not features or min(features) < 1:
         msg = f"features={list(features)} must be one or more channel counts, each at least 1, as in [64, 128, 256]"
         raise ValueError(msg)

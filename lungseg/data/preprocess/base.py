@@ -27,13 +27,16 @@ class Placement:
 class Prepared:
     """A radiograph on its way into the store.
 
-    image: (H, W) or (H, W, 3) uint8 | uint16, bright = dense, full range of its dtype. masks: (K, H, W) uint8 in
-    {0, 1}, K structures (0 where the sample has none). placement: of the published image on the current grid.
+    image: (H, W) or (H, W, 3) uint8 | uint16, bright = dense, full range of its dtype. masks: (P, H, W) uint8 in
+    {0, 1}, the planes that move with the image: the structures (0 where the sample has none), then, where parts of the
+    picture are left out of loss and metrics, one plane that is 1 there. structures: how many of the planes are
+    structures; None = all. placement: of the published image on the current grid.
     """
 
     image: NDArray[Any]
     masks: NDArray[np.uint8]
     placement: Placement
+    structures: int | None = None
 
     def with_image(self, image: NDArray[Any]) -> Prepared:
         """Return the same sample with other grey values on the same grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import cv2
@@ -56,10 +57,11 @@ class Resize:
         if self.mode == "stretch":
             sy, sx = height / sample.image.shape[0], width / sample.image.shape[1]
             p = sample.placement
-            return Prepared(
-                resized(sample.image, height, width),
-                resized_masks(sample.masks, height, width),
-                Placement(p.top * sy, p.left * sx, p.height * sy, p.width * sx),
+            return replace(
+                sample,
+                image=resized(sample.image, height, width),
+                masks=resized_masks(sample.masks, height, width),
+                placement=Placement(p.top * sy, p.left * sx, p.height * sy, p.width * sx),
             )
         return self._letterbox(sample)
 
@@ -76,4 +78,4 @@ class Resize:
         sy, sx = inner_h / sample.image.shape[0], inner_w / sample.image.shape[1]
         p = sample.placement
         placed = Placement(top + p.top * sy, left + p.left * sx, p.height * sy, p.width * sx)
-        return Prepared(image, masks, placed)
+        return replace(sample, image=image, masks=masks, placement=placed)

@@ -20,6 +20,8 @@ from lungseg.types import Row
 log = logging.getLogger(__name__)
 
 Missing = Literal["error", "drop", "aside"]
+Convention = Literal["without_heart", "with_heart"]
+"""Lungs as they are seen beside heart and mediastinum, or with the part that lies behind the heart."""
 _POLICIES = ("error", "drop", "aside")
 _ASPECT_TOLERANCE = 0.01
 
@@ -52,12 +54,14 @@ class Reference:
         files: Number of mask files read.
         between: How many of them had pixels between their lowest and highest level.
         levels: The largest number of grey levels in one of them.
+        valid: (h, w) bool, False = pixel left out of loss and metrics, or None where every pixel counts.
     """
 
     masks: np.ndarray
     files: int
     between: int
     levels: int
+    valid: np.ndarray | None = None
 
 
 class Source(ABC):
@@ -85,6 +89,8 @@ class Source(ABC):
     """How many radiographs the complete set has, in words."""
     shares_patients_with: ClassVar[tuple[str, ...]] = ()
     """Names of other sources that hold the same patients under other ids; a test on one of them is refused."""
+    convention: Convention | None = None
+    """Whether its lung masks hold the part of the lungs behind the heart; None = not known, or no lung masks."""
     masks_same_size: ClassVar[bool] = True
     """False where masks are published on another grid than the images; then only the aspect ratio must agree."""
 

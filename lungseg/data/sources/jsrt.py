@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lungseg.data.io import read_size
-from lungseg.data.sources.base import Missing, Source, SourceIndex
+from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex
 from lungseg.data.sources.clinical import parse_age, parse_sex, read_lines
 from lungseg.data.sources.layout import by_stem, child, common_root, list_files, relative
 from lungseg.errors import DataError, first_five
@@ -52,6 +52,7 @@ class JsrtSource(Source):
         "radiographs: http://db.jsrt.or.jp/eng.php (registration; research use, no redistribution); "
         "masks: the SCR database, https://www.isi.uu.nl/Research/Databases/SCR/ (research use)"
     )
+    convention: Convention | None = "without_heart"
     published: ClassVar[str] = "247 radiographs: 154 with a nodule, 93 without"
     masks_same_size: ClassVar[bool] = False
 

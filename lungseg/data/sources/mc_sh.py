@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from lungseg.data.sources.base import Missing, Source, SourceIndex
+from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex
 from lungseg.data.sources.clinical import read_readings
 from lungseg.data.sources.layout import child, relative
 from lungseg.data.sources.montgomery import PREFIX as MONTGOMERY
@@ -40,6 +40,7 @@ class McShSource(Source):
         "(radiographs: National Library of Medicine; masks of Shenzhen: CC BY-NC-SA 4.0)"
     )
     shares_patients_with: ClassVar[tuple[str, ...]] = ("montgomery", "shenzhen")
+    convention: Convention | None = "without_heart"
     published: ClassVar[str] = "800 radiographs: 704 with a mask (138 Montgomery, 566 Shenzhen), 96 without"
 
     def __init__(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lungseg.data.io import read_size
-from lungseg.data.sources.base import Source, SourceIndex
+from lungseg.data.sources.base import Convention, Source, SourceIndex
 from lungseg.data.sources.clinical import read_readings
 from lungseg.data.sources.layout import by_stem, child, list_files, relative
 from lungseg.data.sources.nlm import tuberculosis_label
@@ -45,6 +45,7 @@ class MontgomerySource(Source):
         "(National Library of Medicine; cite Jaeger et al. 2014, doi 10.3978/j.issn.2223-4292.2014.11.20)"
     )
     shares_patients_with: ClassVar[tuple[str, ...]] = ("mc_sh",)
+    convention: Convention | None = "without_heart"
     published: ClassVar[str] = "138 radiographs: 80 normal, 58 with tuberculosis"
 
     def expected_tree(self) -> str:

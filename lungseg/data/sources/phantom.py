@@ -15,7 +15,7 @@ import numpy as np
 from lungseg.data.io import Radiograph
 from lungseg.data.phantom.generator import Phantom, PhantomSample
 from lungseg.data.phantom.render import STRUCTURES
-from lungseg.data.sources.base import Missing, Reference, Source, SourceIndex
+from lungseg.data.sources.base import Convention, Missing, Reference, Source, SourceIndex
 from lungseg.data.structures import paths_for, refuse_missing
 from lungseg.errors import ConfigError, DataError
 from lungseg.types import Row
@@ -46,6 +46,7 @@ class PhantomSource(Source):
     title: ClassVar[str] = "the phantom (procedural chest radiographs)"
     folder_names: ClassVar[tuple[str, ...]] = ()
     home: ClassVar[str] = "nowhere: it is computed, and may be used as lungseg itself"
+    convention: Convention | None = "without_heart"
     published: ClassVar[str] = "as many radiographs as asked for"
 
     def __init__(

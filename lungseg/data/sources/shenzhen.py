@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
-from lungseg.data.sources.base import Missing, Source, SourceIndex
+from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex
 from lungseg.data.sources.clinical import read_readings
 from lungseg.data.sources.layout import child, common_root, relative
 from lungseg.data.sources.nlm import images_in, masks_in, tuberculosis_label
@@ -48,6 +48,7 @@ class ShenzhenSource(Source):
         "masks: https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask (CC BY-NC-SA 4.0)"
     )
     shares_patients_with: ClassVar[tuple[str, ...]] = ("mc_sh",)
+    convention: Convention | None = "without_heart"
     published: ClassVar[str] = "662 radiographs: 326 normal, 336 with tuberculosis; 566 with a mask"
 
     def __init__(
