@@ -28,7 +28,7 @@ from lungseg.postprocess.chain import Postprocess
 from lungseg.postprocess.threshold import Threshold
 from lungseg.predictor import Predictor, pick_device
 from lungseg.quiet import silence
-from lungseg.types import Part
+from lungseg.types import Part, channels
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ def postprocess(cfg: Config) -> Postprocess:
             name: make(node, f"postprocess.steps.{name}")
             for name, node in cfg["postprocess"]["steps"].items()
             if node is not None
-        }
+        },
+        activation=cfg["task"].get("activation", "sigmoid"),
     )
 
 
@@ -129,6 +130,7 @@ def table(cfg: Config, path: Path | None = None) -> tuple[SamplesTable, dict[str
             "n_subjects": len({row["subject_id"] for row in index.rows}),
             "root": str(index.root),
             "title": source.title,
+            "convention": source.convention,
             "aside": len(index.aside),
             "dropped": len(index.dropped),
             "notes": list(index.notes),
@@ -217,6 +219,7 @@ def data(
             "preprocess": f"{', '.join(cfg['preprocess']['steps'])}; {size}, {filled.dtype}",
             "normalize": {"mean": norm.mean, "std": norm.std},
             "structures": list(cfg["data"]["structures"]),
+            "convention": {name: source.convention for name, (source, _) in homes.items()},
         },
     )
 
@@ -254,24 +257,52 @@ def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:
     return {part: len(set(subjects[parts == part])) for part in ("train", "val", "test", "unused")}
 
 
-def network(cfg: Config) -> Any:
-    """Build the network with one output channel per structure, its weights drawn from the config's seed."""
+def network(cfg: Config, *, pretrained: bool = False) -> Any:
+    """Build the network, its weights drawn from the config's seed.
+
+    It gets one output channel per structure, and one more for the background where `task.activation` is softmax.
+
+    Args:
+        cfg: the config.
+        pretrained: also read what `model.weights` names; a network that gets its weights from a checkpoint must not
+            look for them.
+    """
     import torch
 
     node = dict(cfg["model"])
-    wanted = len(cfg["data"]["structures"])
-    node.setdefault("num_classes", wanted)
+    node.setdefault("num_classes", channels(cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])))
+    if not pretrained and "weights" in node:
+        node["weights"] = None
     torch.manual_seed(cfg["seed"])
     return make(node, "model")
 
 
-def task(cfg: Config) -> Any:
-    """Build the task around network, loss, optimiser and scheduler."""
+def loss(cfg: Config) -> Any:
+    """Build the loss, and try it on logits of the shape that the network will give.
+
+    Raises:
+        ConfigError: the loss takes other channels.
+    """
+    import torch
+
+    built = make(cfg["loss"], "loss")
+    activation, structures = cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])
+    logits = torch.zeros(1, channels(activation, structures), 16, 16)
+    try:
+        built(logits, torch.zeros(1, structures, 16, 16, dtype=torch.uint8), None)
+    except ValueError as error:
+        msg = f"loss does not fit task.activation={activation} with {structures} structures: {error}"
+        raise ConfigError(msg) from error
+    return built
+
+
+def task(cfg: Config, *, pretrained: bool = False) -> Any:
+    """Build the task around network, loss, optimiser and scheduler; `pretrained` as for `network`."""
     return make(
         cfg["task"],
         "task",
-        model=network(cfg),
-        loss=make(cfg["loss"], "loss"),
+        model=network(cfg, pretrained=pretrained),
+        loss=loss(cfg),
         optimizer=make(cfg["optimizer"], "optimizer"),
         scheduler=make(cfg["scheduler"], "scheduler") if cfg.get("scheduler") else None,
         structures=cfg["data"]["structures"],

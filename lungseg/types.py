@@ -10,6 +10,20 @@ if TYPE_CHECKING:
 Part = Literal["train", "val", "test", "unused"]
 """The part of a split a sample belongs to."""
 
+Activation = Literal["sigmoid", "softmax"]
+"""K independent logits, or K + 1 of which the first is the background's."""
+MemoryFormat = Literal["contiguous", "channels_last"]
+
+
+def channels(activation: str, structures: int) -> int:
+    """Return the logit maps that a network needs: K for sigmoids, K + 1 for a softmax, background first.
+
+    Example:
+        >>> channels("sigmoid", 2), channels("softmax", 2)
+        (2, 3)
+    """
+    return structures + (activation == "softmax")
+
 
 class Row(TypedDict):
     """One radiograph in the samples table; None = unknown. Paths are relative to the source's root."""

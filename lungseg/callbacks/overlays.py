@@ -19,7 +19,7 @@ from lungseg.data.dataset import StoreDataset
 from lungseg.data.sampler import EpochBatch
 from lungseg.overlay import draw_overlay
 from lungseg.run_folder import writing
-from lungseg.tasks.base import Task
+from lungseg.tasks.segmentation import SegmentationTask
 
 
 class Overlays(Callback):
@@ -40,7 +40,7 @@ class Overlays(Callback):
         """Send validation overlays to the loggers that take pictures."""
         last = trainer.current_epoch + 1 == trainer.max_epochs
         due = last or trainer.current_epoch % self.every_epochs == 0
-        if trainer.sanity_checking or not due or not self.logged or not isinstance(pl_module, Task):
+        if trainer.sanity_checking or not due or not self.logged or not isinstance(pl_module, SegmentationTask):
             return
         takers = [logger for logger in trainer.loggers if type(logger).__name__ in ("WandbLogger", "TensorBoardLogger")]
         data = datamodule_of(trainer)
@@ -48,14 +48,15 @@ class Overlays(Callback):
         if not takers or not len(at):
             return
         images, masks, logits = _run(data, pl_module, at)
+        predicted = pl_module.foreground(torch.from_numpy(logits)).numpy()
         for logger in takers:
-            _send(logger, trainer, data, images, masks, logits)
+            _send(logger, trainer, data, images, masks, predicted)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the tested images that were chosen by their Dice."""
         counted = [callback for callback in trainer.callbacks if isinstance(callback, PerSample)]  # type: ignore[attr-defined]
         frame = counted[0].frame if counted else None
-        if frame is None or not self.each or not trainer.is_global_zero or not isinstance(pl_module, Task):
+        if frame is None or not self.each or not trainer.is_global_zero or not isinstance(pl_module, SegmentationTask):
             return
         data = datamodule_of(trainer)
         folder = Path(trainer.default_root_dir) / "overlays"
@@ -78,11 +79,13 @@ class Overlays(Callback):
         with writing(folder / "index.json"):
             (folder / "index.json").write_text(json.dumps(listed, indent=2) + "\n")
 
-    def _draw(self, path: Path, data: LungDataModule, module: Task, counted: PerSample, position: int) -> None:
+    def _draw(
+        self, path: Path, data: LungDataModule, module: SegmentationTask, counted: PerSample, position: int
+    ) -> None:
         _, _, logits = _run(data, module, np.array([position]))
-        reference, placement, _ = data.store.published(position)
-        masks, _ = counted.postprocess(logits[0], placement, (reference.shape[1], reference.shape[2]))
-        picture = draw_overlay(data.original(position), masks, reference)
+        reference = data.store.published(position)
+        masks, _ = counted.postprocess(logits[0], reference.placement, reference.masks.shape[1:])
+        picture = draw_overlay(data.original(position), masks, reference.masks)
         with writing(path):
             path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
@@ -100,9 +103,9 @@ def _chosen(rows: pd.DataFrame, each: int) -> dict[str, pd.Series[float]]:
 
 
 def _run(
-    data: LungDataModule, module: Task, positions: NDArray[np.int64]
+    data: LungDataModule, module: SegmentationTask, positions: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32]]:
-    """Return images (B, H, W) integers, masks (B, K, H, W) and logits (B, K, H, W) of some samples."""
+    """Return images (B, H, W) integers, masks (B, K, H, W) and logits (B, C, H, W) of some samples."""
     dataset = StoreDataset(table=data.table, store=data.store, augment=None, seed=data.seed)
     batch = dataset.__getitems__(EpochBatch(0, positions))
     was_training = module.training
@@ -119,13 +122,13 @@ def _send(
     data: LungDataModule,
     images: NDArray[Any],
     masks: NDArray[np.uint8],
-    logits: NDArray[np.float32],
+    predicted: NDArray[np.bool_],
 ) -> None:
     """Send pictures; they carry a number and no name, since a file name may be a patient's."""
     grey = (images / (255 if images.dtype == np.uint8 else 65535) * 255).astype(np.uint8)
     if type(logger).__name__ == "TensorBoardLogger":
         for i, image in enumerate(grey):
-            picture = draw_overlay(image, logits[i] > 0, masks[i].astype(bool), height=256)
+            picture = draw_overlay(image, predicted[i], masks[i].astype(bool), height=256)
             logger.experiment.add_image(f"val/overlay_{i}", picture[..., ::-1], trainer.global_step, dataformats="HWC")
         return
     import wandb
@@ -135,7 +138,7 @@ def _send(
     for i, image in enumerate(grey):
         layers = {
             kind: {"mask_data": _layer(planes), "class_labels": names}
-            for kind, planes in (("prediction", logits[i] > 0), ("reference", masks[i] > 0))
+            for kind, planes in (("prediction", predicted[i]), ("reference", masks[i] > 0))
         }
         pictures.append(wandb.Image(image, masks=layers, caption=f"validation image {i + 1}"))
     logger.experiment.log({"val/overlays": pictures, "trainer/global_step": trainer.global_step})

@@ -58,9 +58,9 @@ class PerSample(Callback):
         data = datamodule_of(trainer)
         logits: Tensor = outputs
         for plane, position in zip(logits.float().cpu().numpy(), batch["index"].tolist(), strict=True):
-            reference, placement, _ = data.store.published(position)
+            reference, valid, placement, _ = data.store.published(position)
             masks, _ = self.postprocess(plane, placement, (reference.shape[1], reference.shape[2]))
-            found = counts_of_image(masks, reference)
+            found = counts_of_image(masks, reference, valid)
             row = data.table.row(position)
             for structure, numbers in zip(data.store.structures, found, strict=True):
                 self._rows.append(

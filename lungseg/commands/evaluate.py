@@ -86,11 +86,13 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
     )
     module = data.module
     module.require(*cfg["test_parts"])
+    if cfg["task"].get("activation") == "softmax":
+        module.require_disjoint(*cfg["test_parts"])
     refuse_seen(cfg, loaded, data)
     write_data(folder, module, data.facts)
     task = build.task(cfg)
     checkpoint.load_weights(task, loaded)
-    write_json(folder / "model.json", describe(task.model))
+    write_json(folder / "model.json", describe(task.model, module.store.size))
     home = loaded.path.parents[1]
     facts = {
         "checkpoint": {
@@ -100,6 +102,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
             "step": loaded.step,
         },
         "trained_on": loaded.record["trained_on"],
+        "trained_convention": loaded.record.get("convention", {}),
         "trained_run": str(home) if (home / "status.json").exists() else None,
     }
     tester = PerSample(

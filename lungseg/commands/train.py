@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lungseg import __version__, build, checkpoint
 from lungseg.callbacks.per_sample import PerSample
 from lungseg.errors import CheckpointError, ConfigError
+from lungseg.models.cost import count_macs
 from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,10 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
     module.require("train")
     if cfg["test"] != "none":
         module.require(*cfg["test_parts"])
-    task = build.task(cfg)
+    if cfg["task"].get("activation") == "softmax":
+        module.require_disjoint("train", "val", *cfg["test_parts"])
+    warn_of_conventions(data.facts["convention"])
+    task = build.task(cfg, pretrained=resumed is None)
     task.record = record(cfg, data)
     if resumed is not None:
         refuse_other_run(resumed, task.record)
@@ -61,7 +65,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
     if cfg.get("resume"):
         take_up(cfg, folder)
     write_data(folder, module, data.facts)
-    write_json(folder / "model.json", describe(task.model))
+    write_json(folder / "model.json", describe(task.model, module.store.size))
     callbacks = build.callbacks(cfg)
     if not len(module.positions("val")):
         for name, callback in callbacks.items():
@@ -102,6 +106,7 @@ def _test(cfg: dict[str, Any], folder: Path, task: Any, module: Any, trainer: An
             "step": chosen.step,
         },
         "trained_on": list(cfg["data"]["sources"]),
+        "trained_convention": task.record["convention"],
         "trained_run": str(folder),
     }
     tester = PerSample(
@@ -153,6 +158,7 @@ def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
         "size": list(data.module.store.size),
         "threshold": build.postprocess(cfg).threshold,
         "trained_on": list(data.facts["sources"]),
+        "convention": dict(data.facts["convention"]),
         "split_hash": data.facts["split"]["hash"],
         "torch": str(torch.__version__),
     }
@@ -211,13 +217,26 @@ def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
     frame.to_parquet(folder / "split.parquet", index=False)
 
 
-def describe(model: torch.nn.Module) -> dict[str, Any]:
-    """Return name and parameter counts of a network."""
+def warn_of_conventions(conventions: Mapping[str, str | None]) -> None:
+    """Warn when sets whose lung masks mean different things are trained on together."""
+    known = {name: convention for name, convention in conventions.items() if convention is not None}
+    if len(set(known.values())) > 1:
+        log.warning(
+            "the lung masks of these sets follow different conventions (%s): the network is taught both, and scores on "
+            "either suffer. Train on sets of one convention, or read the report's tables set by set",
+            ", ".join(f"{name} {convention.replace('_', ' ')}" for name, convention in known.items()),
+        )
+
+
+def describe(model: torch.nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+    """Return name, parameter counts and cost of a network at an input size (height, width)."""
     return {
         "class": type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "in_channels": getattr(model, "in_channels", None),
+        "macs": count_macs(model, size),
+        "input_size": list(size),
     }
 
 

@@ -143,6 +143,23 @@ class LungDataModule(LightningDataModule):
                 )
                 raise DataError(msg)
 
+    def require_disjoint(self, *parts: Part) -> None:
+        """Raise when structures overlap, which a softmax cannot draw: it gives every pixel to one class.
+
+        Raises:
+            DataError: names the first five samples.
+        """
+        at = self.positions(*parts)
+        shared = at[self.store.overlaps[at]]
+        if len(shared):
+            names = ", ".join(self.table.column("sample_id").take(shared[:5]).to_pylist())
+            msg = (
+                f"the structures {', '.join(self.store.structures)} overlap in {len(shared)} of {len(at)} samples "
+                f"({names}), but task.activation=softmax gives each pixel to one structure only. Use "
+                "task.activation=sigmoid with a loss for it (loss=bce_dice), or fewer data.structures"
+            )
+            raise DataError(msg)
+
     def _plain_loader(self, *parts: Part) -> DataLoader[Any]:
         dataset = StoreDataset(table=self.table, store=self.store, augment=None, seed=self.seed)
         return self._loader(dataset, self._sampler(self.positions(*parts), shuffle=False))

@@ -37,7 +37,10 @@ class StoreDataset(Dataset[dict[str, Any]]):
         return len(self.table)
 
     def __getitems__(self, batch: EpochBatch) -> dict[str, Any]:
-        """Gather a batch: image (B, 1, H, W) uint8 | uint16, mask (B, K, H, W) uint8, index, sample_id, source."""
+        """Gather a batch: image (B, 1, H, W) uint8 | uint16, mask (B, K, H, W) uint8, index, sample_id, source.
+
+        Where a sample of the table leaves pixels out, every batch has valid (B, 1, H, W) uint8.
+        """
         positions = batch.positions
         images = self.store.images(positions)
         masks = self.store.masks(positions) if self.store.structures else None
@@ -51,7 +54,10 @@ class StoreDataset(Dataset[dict[str, Any]]):
             "source": self.table.column("source").take(positions).to_pylist(),
         }
         if masks is not None:
-            out["mask"] = torch.from_numpy(masks)
+            structures = len(self.store.structures)
+            out["mask"] = torch.from_numpy(np.ascontiguousarray(masks[:, :structures]))
+            if masks.shape[1] > structures:
+                out["valid"] = torch.from_numpy(1 - masks[:, structures:])
         return out
 
     def _augmented(

@@ -9,8 +9,9 @@ Layout of a store's folder:
     recipe.json    what was done to the images, for people
     index.sqlite   sample key -> row, placement, published mask; file -> size, times, hash
     grey8.bin      rows of (H, W) uint8            grey16.bin    rows of (H, W) uint16 (sources deeper than 8 bits)
-    mask8.bin, mask16.bin   rows of (K, H, W) uint8 in {0, 1}, beside the images of that depth
-    published.bin  the masks at the size they were published, one bit a pixel
+    mask8.bin, mask16.bin   rows of (K, H, W) uint8, beside the images of that depth: bit 0 = structure; bit 1, in the
+                   first plane only, = left out of loss and metrics
+    published.bin  the masks at the size they were published, one bit a pixel; a last plane where pixels are left out
 
 Rows are appended and become visible when sqlite commits, so a killed build loses at most the samples of its last few
 seconds and the next build goes on from there.
@@ -23,7 +24,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,24 @@ from lungseg.data.store_writer import add_missing
 from lungseg.data.table import SamplesTable
 from lungseg.errors import DataError, ResourceError
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same recipe would give other pixels, so that no stale store is ever read."""
+
+
+class Published(NamedTuple):
+    """The reference of one sample on the grid it was published on.
+
+    Attributes:
+        masks: (K, h, w) bool.
+        valid: (h, w) bool, False = left out of metrics, or None where every pixel counts.
+        placement: of the published image on the network's grid.
+        image_size: (height, width) of the radiograph's file, pixels.
+    """
+
+    masks: NDArray[np.bool_]
+    valid: NDArray[np.bool_] | None
+    placement: Placement
+    image_size: tuple[int, int]
 
 
 def describe(steps: Mapping[str, Step], structures: Sequence[str]) -> str:
@@ -63,12 +80,16 @@ class Store:
         rows: NDArray[np.int64],
         depths: NDArray[np.uint8],
         masked: NDArray[np.bool_],
+        left_out: NDArray[np.bool_],
+        overlaps: NDArray[np.bool_],
     ) -> None:
         self.folder = folder
         self.structures = tuple(structures)
         self.rows = rows
         self.depths = depths
         self.masked = masked
+        self.overlaps = overlaps
+        self.leaves_out = bool(left_out.any())
         with open_index(folder) as index:
             meta = dict(index.execute("SELECT name, value FROM meta"))
         self.size = (int(meta["height"]), int(meta["width"]))
@@ -133,19 +154,22 @@ class Store:
     def _open(cls, home: Path, structures: Sequence[str], keys: NDArray[np.void], index: sqlite3.Connection) -> Store:
         rows = np.zeros(len(keys), np.int64)
         depths = np.zeros(len(keys), np.uint8)
-        masked = np.zeros(len(keys), bool)
+        masked, left_out, overlaps = (np.zeros(len(keys), bool) for _ in range(3))
         for start in range(0, len(keys), 500):
             wanted = [bytes(key) for key in keys[start : start + 500]]
             marks = ",".join("?" * len(wanted))
             found = {
-                key: (row, depth, has)
-                for key, row, depth, has in index.execute(
-                    f"SELECT key, row, depth, masked FROM samples WHERE key IN ({marks})", wanted
+                key: rest
+                for key, *rest in index.execute(
+                    f"SELECT key, row, depth, masked, left_out > 0, overlap > 0 FROM samples WHERE key IN ({marks})",
+                    wanted,
                 )
             }
             for i, key in enumerate(wanted, start):
-                rows[i], depths[i], masked[i] = found[key]
-        return cls(home, structures=structures, rows=rows, depths=depths, masked=masked)
+                rows[i], depths[i], masked[i], left_out[i], overlaps[i] = found[key]
+        return cls(
+            home, structures=structures, rows=rows, depths=depths, masked=masked, left_out=left_out, overlaps=overlaps
+        )
 
     def images(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[Any]:
         """Gather images: (B, H, W) of the store's dtype (a uint8 sample among uint16 ones is scaled by 257)."""
@@ -163,8 +187,16 @@ class Store:
         return out
 
     def masks(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
-        """Gather masks on the network's grid: (B, K, H, W) uint8 in {0, 1}."""
-        at = np.asarray(positions)
+        """Gather what moves with the images, on the network's grid: (B, P, H, W) uint8 in {0, 1}.
+
+        P = K, the structures; or K + 1 where a sample of the table leaves pixels out: the last plane is 1 at these.
+        """
+        stored = self._stored_masks(np.asarray(positions))
+        if not self.leaves_out:
+            return stored
+        return np.concatenate([stored & 1, stored[:, :1] >> 1], axis=1)
+
+    def _stored_masks(self, at: NDArray[np.int64]) -> NDArray[np.uint8]:
         if self.dtype == np.uint8:
             gathered: NDArray[np.uint8] = self._array("mask", 8)[self.rows[at]]
             return gathered
@@ -173,21 +205,22 @@ class Store:
             out[i] = self._array("mask", int(self.depths[position]))[self.rows[position]]
         return out
 
-    def published(self, position: int) -> tuple[NDArray[np.bool_], Placement, tuple[int, int]]:
-        """Return one sample's masks (K, h, w) as published, its placement and the (height, width) of its image."""
+    def published(self, position: int) -> Published:
+        """Return one sample's reference as published."""
         with open_index(self.folder) as index:
             found = index.execute(
-                "SELECT mask_height, mask_width, offset, length, top, left, height, width, image_height, image_width"
-                " FROM samples WHERE depth = ? AND row = ?",
+                "SELECT mask_height, mask_width, planes, offset, length, top, left, height, width, image_height,"
+                " image_width FROM samples WHERE depth = ? AND row = ?",
                 (int(self.depths[position]), int(self.rows[position])),
             ).fetchone()
-        height, width, offset, length, *rest = found
+        height, width, planes, offset, length, *rest = found
         with (self.folder / "published.bin").open("rb") as file:
             file.seek(offset)
             packed = np.frombuffer(file.read(length), np.uint8)
-        count = len(self.structures) * height * width
-        masks = np.unpackbits(packed, count=count).view(bool).reshape(len(self.structures), height, width)
-        return masks, Placement(*rest[:4]), (int(rest[4]), int(rest[5]))
+        bits = np.unpackbits(packed, count=planes * height * width).view(bool).reshape(planes, height, width)
+        k = len(self.structures)
+        valid = ~bits[k] if planes > k else None
+        return Published(bits[:k], valid, Placement(*rest[:4]), (int(rest[4]), int(rest[5])))
 
     def mean_and_std(self, positions: NDArray[np.int64]) -> tuple[float, float]:
         """Return mean and standard deviation over all pixels of some samples, on the [0, 1] scale.

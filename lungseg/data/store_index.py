@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER);
 CREATE TABLE IF NOT EXISTS samples (
     key BLOB PRIMARY KEY, depth INTEGER, row INTEGER, masked INTEGER, bits INTEGER, inverted INTEGER,
     top REAL, left REAL, height REAL, width REAL, image_height INTEGER, image_width INTEGER,
-    mask_height INTEGER, mask_width INTEGER, offset INTEGER, length INTEGER, total INTEGER, square INTEGER
+    mask_height INTEGER, mask_width INTEGER, planes INTEGER, offset INTEGER, length INTEGER,
+    total INTEGER, square INTEGER, left_out INTEGER, overlap INTEGER
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS places ON samples (depth, row);
 CREATE TABLE IF NOT EXISTS files (

@@ -34,6 +34,7 @@ class _Entry:
     prepared: Prepared
     published: bytes
     mask_size: tuple[int, int]
+    planes: int
     image_size: tuple[int, int]
     masked: bool
     bits: int
@@ -110,14 +111,20 @@ def _prepare(
         wanted = [structure for structure in structures if paths_for(row["masks"], structure)]
         masked = bool(structures) and len(wanted) == len(structures)
         reference = source.read_reference(root, row, structures) if masked else None
-        masks = reference.masks if reference is not None else np.zeros((len(structures), *size), bool)
-        published = masks if masked else masks[:, :0, :0]
-        on_grid = masks.astype(np.uint8)
-        if masks.shape[1:] != size:
+        planes = reference.masks if reference is not None else np.zeros((len(structures), *size), bool)
+        if reference is not None and reference.valid is not None and not reference.valid.all():
+            planes = np.concatenate([planes, ~reference.valid[None]])
+        published = planes if masked else planes[:, :0, :0]
+        on_grid = planes.astype(np.uint8)
+        if planes.shape[1:] != size:
             on_grid = resized_masks(on_grid, *size)
-        prepared = Prepared(radiograph.pixels, on_grid, Placement(0.0, 0.0, float(size[0]), float(size[1])))
+        placement = Placement(0.0, 0.0, float(size[0]), float(size[1]))
+        prepared = Prepared(radiograph.pixels, on_grid, placement, len(structures))
         for name, step in steps.items():
-            prepared = step(prepared)
+            try:
+                prepared = step(prepared)
+            except DataError as error:
+                return f"{row['sample_id']}: step {name}: {error}"
             if prepared.image.shape[:2] != prepared.masks.shape[1:]:
                 return f"{row['sample_id']}: step {name} left image and mask of different sizes"
     except DataError as error:
@@ -130,6 +137,7 @@ def _prepare(
         prepared,
         np.packbits(published).tobytes(),
         (published.shape[1], published.shape[2]),
+        len(published),
         size,
         masked,
         radiograph.bits,
@@ -188,7 +196,8 @@ class _Writer:
         offset = int(self.index.execute("SELECT COALESCE(MAX(offset + length), 0) FROM samples").fetchone()[0])
         records = []
         for entry in self.waiting:
-            image, masks, place = entry.prepared.image, entry.prepared.masks, entry.prepared.placement
+            image, place = entry.prepared.image, entry.prepared.placement
+            masks, left_out, overlap = _stored(entry.prepared.masks, self.structures)
             depth = 8 if image.dtype == np.uint8 else 16
             row = next_row[depth]
             next_row[depth] += 1
@@ -201,7 +210,8 @@ class _Writer:
                 (
                     entry.key, depth, row, int(entry.masked), entry.bits, int(entry.inverted),
                     place.top, place.left, place.height, place.width, *entry.image_size,
-                    *entry.mask_size, offset, len(entry.published), int(wide.sum()), int((wide * wide).sum()),
+                    *entry.mask_size, entry.planes, offset, len(entry.published),
+                    int(wide.sum()), int((wide * wide).sum()), left_out, overlap,
                 )
             )  # fmt: skip
             offset += len(entry.published)
@@ -209,6 +219,22 @@ class _Writer:
         self.index.executemany(f"INSERT OR REPLACE INTO samples VALUES ({marks})", records)
         self.index.commit()
         self.waiting.clear()
+
+
+def _stored(planes: NDArray[np.uint8], structures: int) -> tuple[NDArray[np.uint8], int, int]:
+    """Return a sample's mask row, the pixels that are left out, and those that several structures share.
+
+    Bit 0 of a byte is the structure. A pixel that is left out has bit 1 set in the first plane, so that sets without
+    such pixels pay nothing for them.
+    """
+    masks = planes[:structures]
+    overlap = int(np.count_nonzero(masks.sum(axis=0, dtype=np.uint8) > 1)) if structures > 1 else 0
+    if len(planes) == structures:
+        return masks, 0, overlap
+    left_out = planes[structures]
+    marked = masks.copy()
+    marked[0] |= left_out << 1
+    return marked, int(np.count_nonzero(left_out)), overlap
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:

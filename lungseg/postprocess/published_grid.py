@@ -7,25 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.data.preprocess.base import Placement
+from lungseg.types import Activation
 
 OUTSIDE = -30.0
 """Logit of what the network never saw: probability 1e-13."""
 
 
-def on_published_grid(logits: NDArray[np.float32], placement: Placement, size: tuple[int, int]) -> NDArray[np.float32]:
+def on_published_grid(
+    logits: NDArray[np.float32], placement: Placement, size: tuple[int, int], activation: Activation = "sigmoid"
+) -> NDArray[np.float32]:
     """Sample logits bilinearly at the pixel centres of the published grid.
 
     Pixel (r, c) of an (h, w) grid lies at top + (r + 1/2) height / h - 1/2 on the network's grid, and alike for
     columns; beyond the outermost pixel centres the edge value goes on, and beyond the network's grid (a crop) the
-    logit is `OUTSIDE`. Logits are sampled and not masks, so that the outline is as fine as the published one.
+    logit is `OUTSIDE` (of a softmax's background, minus that). Logits are sampled and not masks, so that the outline is
+    as fine as the published one.
 
     Args:
-        logits: (K, H, W) float32.
+        logits: (C, H, W) float32.
         placement: of the published image on the network's grid.
         size: (h, w) of the published grid.
+        activation: softmax = the first channel is the background's.
 
     Returns:
-        (K, h, w) float32.
+        (C, h, w) float32.
     """
     h, w = size
     sy, sx = placement.height / h, placement.width / w
@@ -38,9 +43,29 @@ def on_published_grid(logits: NDArray[np.float32], placement: Placement, size: t
     map_x, map_y = np.broadcast_to(columns, (h, w)).copy(), np.broadcast_to(rows[:, None], (h, w)).copy()
     planes = [cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
     out: NDArray[np.float32] = np.stack(planes).astype(np.float32, copy=False)
-    out[:, (rows < -0.5) | (rows > logits.shape[1] - 0.5), :] = OUTSIDE
-    out[:, :, (columns < -0.5) | (columns > logits.shape[2] - 0.5)] = OUTSIDE
+    beyond = np.full((len(logits), 1, 1), OUTSIDE, np.float32)
+    if activation == "softmax":
+        beyond[0] = -OUTSIDE
+    out[:, (rows < -0.5) | (rows > logits.shape[1] - 0.5), :] = beyond
+    out[:, :, (columns < -0.5) | (columns > logits.shape[2] - 0.5)] = beyond
     return out
+
+
+def probabilities(logits: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+    """Return the probability of each structure, (K, h, w) float32.
+
+    Args:
+        logits: (K, h, w) for sigmoid, (K + 1, h, w) with the background first for softmax.
+        activation: which of the two.
+
+    Example:
+        >>> probabilities(np.zeros((3, 1, 1), np.float32), "softmax").ravel().round(3).tolist()
+        [0.333, 0.333]
+    """
+    if activation == "sigmoid":
+        return sigmoid(logits)
+    powers = np.exp(logits - logits.max(axis=0, keepdims=True))
+    return np.asarray(powers[1:] / powers.sum(axis=0, keepdims=True), np.float32)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

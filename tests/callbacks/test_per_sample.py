@@ -41,7 +41,7 @@ def evaluated(folder: Path, store: Path, *, batch_size: int = 2, notes: Notes | 
 
 def by_hand(module, position: int) -> tuple[int, int, int, int]:
     """Counts on the 24 x 24 grid of the published mask."""
-    reference, placement, _ = module.store.published(position)
+    reference, _, placement, _ = module.store.published(position)
     image = torch.from_numpy(module.store.images([position])[:, None])
     logits = Bright()(module.normalize(image))[0].numpy()
     found, wanted = on_published_grid(logits, placement, (24, 24))[0] > 0, reference[0]

@@ -100,7 +100,7 @@ class TestMasks:
         steps = {"resize": Resize(size=(8, 8))}
         store = build(tmp_path, MemorySource(images, masks), structures=["lungs", "heart"], steps=steps)
         for position, name in enumerate(images):
-            published, placement, size = store.published(position)
+            published, _, placement, size = store.published(position)
             assert np.array_equal(published, np.stack([masks[name]["lungs"], masks[name]["heart"]]))
             assert placement == Placement(0, 0, 8, 8)
             assert size == images[name].shape
@@ -108,7 +108,7 @@ class TestMasks:
     def test_a_mask_published_smaller_than_its_image_keeps_its_own_size(self, tmp_path):
         masks = {"a": {"lungs": np.eye(8, dtype=bool)}}
         store = build(tmp_path, MemorySource({"a": np.zeros((16, 16), np.uint8)}, masks), structures=["lungs"])
-        published, _, size = store.published(0)
+        published, _, _, size = store.published(0)
         assert published.shape == (1, 8, 8)
         assert size == (16, 16)
         assert store.masks([0]).shape == (1, 1, 16, 16)
@@ -120,7 +120,7 @@ class TestMasks:
             structures=["lungs"], steps=steps,
         )  # fmt: skip
         # 20 x 40 shrinks by 0.4 to 8 x 16; (16 - 8) / 2 = 4 rows of bar above
-        assert store.published(0)[1] == Placement(4, 0, 8, 16)
+        assert store.published(0).placement == Placement(4, 0, 8, 16)
         assert store.masks([0])[0, 0].sum(axis=1).tolist() == [0] * 4 + [16] * 8 + [0] * 4
 
     def test_a_sample_that_lacks_a_structure_is_marked_and_has_no_published_mask(self, tmp_path):
