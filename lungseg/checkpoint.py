@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lungseg import __version__
 from lungseg.errors import CheckpointError, ConfigError, first_five, near_name
 
 RECORD_FORMAT = 1
@@ -105,17 +106,23 @@ def load(place: str | Path) -> Checkpoint:
             f"format {RECORD_FORMAT}; install the version that wrote it"
         )
         raise CheckpointError(msg)
-    refuse_foreign_targets(path, record.get("config", {}))
+    refuse_foreign_targets(path, record.get("config", {}), written_by=str(record.get("lungseg", "unknown")))
     # best.ckpt is written while the validation of its epoch ends, and Lightning's counter is still one behind
     done = content.get("epochs_done", content["epoch"] + 1)
     return Checkpoint(path, record, content["state_dict"], done, content["global_step"], dict(content))
 
 
-def refuse_foreign_targets(path: Path, config: Any, key: str = "config") -> None:
+def refuse_foreign_targets(path: Path, config: Any, key: str = "config", *, written_by: str = "unknown") -> None:
     """Refuse a config that would have something called that is no class of an installed package.
 
     A checkpoint names by `_target_` what its network is built from. Hydra refuses what runs commands; what loads code,
     or writes files, is refused here: everything of the standard library, and functions but for those in `FUNCTIONS`.
+
+    Args:
+        path: of the checkpoint, for the message.
+        config: a node of the config.
+        key: of the node.
+        written_by: version of lungseg that wrote it; a class of ours that is not here belongs to that version.
 
     Raises:
         CheckpointError: names key and target.
@@ -123,6 +130,12 @@ def refuse_foreign_targets(path: Path, config: Any, key: str = "config") -> None
     if isinstance(config, Mapping):
         target = config.get("_target_")
         if target is not None and not _may_be_built(str(target)):
+            if _is_of_another_version(str(target)):
+                msg = (
+                    f"the checkpoint {path} needs {target} ({key}), which lungseg {__version__} does not have; it was "
+                    f"written by lungseg {written_by}. Install that version: pip install lungseg=={written_by}"
+                )
+                raise CheckpointError(msg)
             msg = (
                 f"the checkpoint {path} would have {target} called ({key}._target_), which is no class of a package "
                 "that is installed here, so it was not used. Install the package it was trained with, or use a "
@@ -130,10 +143,10 @@ def refuse_foreign_targets(path: Path, config: Any, key: str = "config") -> None
             )
             raise CheckpointError(msg)
         for name, value in config.items():
-            refuse_foreign_targets(path, value, f"{key}.{name}")
+            refuse_foreign_targets(path, value, f"{key}.{name}", written_by=written_by)
     elif isinstance(config, list | tuple):
         for number, value in enumerate(config):
-            refuse_foreign_targets(path, value, f"{key}.{number}")
+            refuse_foreign_targets(path, value, f"{key}.{number}", written_by=written_by)
 
 
 def _may_be_built(target: str) -> bool:
@@ -146,6 +159,17 @@ def _may_be_built(target: str) -> bool:
         return find_spec(module) is not None  # a module, and not what a module imported
     except (ImportError, ValueError):
         return False
+
+
+def _is_of_another_version(target: str) -> bool:
+    """Whether the name is that of a class in a module of ours that is not there."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith("lungseg.") or not name[:1].isupper():
+        return False
+    try:
+        return find_spec(module) is None
+    except ImportError:
+        return False  # it reaches into a module for what that imported
 
 
 def _verify(path: Path) -> None:

@@ -13,7 +13,7 @@ from lungseg.data.preprocess.resize import Resize
 from lungseg.data.sources.mc_sh import McShSource
 from lungseg.data.sources.montgomery import MontgomerySource
 from lungseg.data.sources.shenzhen import ShenzhenSource
-from lungseg.errors import ConfigError, DataError
+from lungseg.errors import ConfigError, DataError, ResourceError
 from lungseg.postprocess.threshold import Threshold
 from tests.toy import phantom_config
 
@@ -75,6 +75,17 @@ class TestNetwork:
         three = {**cfg, "data": {**cfg["data"], "structures": ["right_lung", "left_lung", "heart"]}}
         assert build.network(three)(torch.zeros(1, 1, 32, 32)).shape == (1, 3, 32, 32)
 
+    def test_a_softmax_gives_the_background_one_more(self, cfg):
+        softmax = {**cfg, "task": {**cfg["task"], "activation": "softmax"}}
+        assert build.network(softmax)(torch.zeros(1, 1, 32, 32)).shape == (1, 2, 32, 32)
+
+    def test_published_weights_are_looked_for_only_when_training_starts(self, cfg):
+        model = {"_target_": "lungseg.models.smp.SmpNet", "encoder": "resnet18", "weights": "/nowhere/weights.pth"}
+        asks = {**cfg, "model": model}
+        assert build.network(asks)
+        with pytest.raises((ConfigError, ResourceError), match="/nowhere/weights.pth"):
+            build.network(asks, pretrained=True)
+
     def test_its_weights_are_drawn_from_the_seed(self, cfg):
         one, other, third = (build.network({**cfg, "seed": seed}).state_dict() for seed in (0, 0, 1))
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -93,6 +104,13 @@ class TestTask:
         steps = {"threshold": {**cfg["postprocess"]["steps"]["threshold"], "value": 0.3}}
         assert build.task({**cfg, "postprocess": {"steps": steps}}).threshold == 0.3
         assert isinstance(build.postprocess(cfg).steps["threshold"], Threshold)
+
+
+class TestLoss:
+    def test_a_loss_for_other_channels_than_the_network_gives_is_refused_before_anything_is_trained(self, cfg):
+        softmax = {**cfg, "task": {**cfg["task"], "activation": "softmax"}}
+        with pytest.raises(ConfigError, match=r"loss does not fit task\.activation=softmax with 1 structures"):
+            build.loss(softmax)
 
 
 class TestData:

@@ -142,6 +142,17 @@ class TestForeignCode:
         assert not mark.exists()
 
 
+class TestOtherVersion:
+    def test_a_preprocessing_step_that_this_version_lacks_names_step_key_and_the_version_to_install(self, tmp_path):
+        steps = {"denoise": {"_target_": "lungseg.data.preprocess.denoise.Denoise"}}
+        record = {"format": RECORD_FORMAT, "lungseg": "9.2.0", "config": {"preprocess": {"steps": steps}}}
+        torch.save(content(lungseg=record), tmp_path / "new.ckpt")
+        with pytest.raises(
+            CheckpointError, match=r"denoise\.Denoise \(config\.preprocess\.steps\.denoise\).*lungseg==9\.2\.0"
+        ):
+            load(tmp_path / "new.ckpt")
+
+
 class TestFind:
     def test_a_run_folder_gives_its_best(self, whole):
         assert find(whole.parents[1]) == whole

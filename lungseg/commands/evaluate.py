@@ -17,6 +17,7 @@ from lungseg.run_folder import recording, write_json
 log = logging.getLogger(__name__)
 
 ALL_TEST = {"_target_": "lungseg.data.splits.all_test.AllTestSplit"}
+THRESHOLD = "lungseg.postprocess.threshold.Threshold"
 PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
 """Keys of the trainer with which a run tries things out on a part of the data; a result is of all of it."""
 
@@ -60,7 +61,7 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
     if cfg.get("threshold") is not None:
         first = next(iter(merged["postprocess"]["steps"]))
         chain = merged["postprocess"]["steps"]
-        merged["postprocess"] = {"steps": {**chain, first: {**chain[first], "value": cfg["threshold"]}}}
+        merged["postprocess"] = {"steps": {**chain, first: {"_target_": THRESHOLD, "value": cfg["threshold"]}}}
     kept = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
     merged["trainer"] = {**kept, **_where(cfg["device"])}
     return merged

@@ -64,7 +64,10 @@ class TestRunFolder:
         weights = checkpoint.load(trained_run).weights
         buffers = ("running_mean", "running_var", "num_batches_tracked")
         counted = sum(tensor.numel() for name, tensor in weights.items() if not name.endswith(buffers))
-        assert found == {"class": "ResUNet", "parameters": counted, "trainable": counted, "in_channels": 1}
+        assert {key: found[key] for key in ("class", "parameters", "trainable", "in_channels", "input_size")} == {
+            "class": "ResUNet", "parameters": counted, "trainable": counted, "in_channels": 1, "input_size": [32, 32],
+        }  # fmt: skip
+        assert found["macs"] > 32 * 32 * counted / 16  # most weights are at a quarter of each side
 
     def test_a_row_an_epoch(self, trained_run):
         assert pd.read_csv(trained_run / "epochs.csv")["epoch"].tolist() == [1, 2]

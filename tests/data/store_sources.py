@@ -36,6 +36,7 @@ class MemorySource(Source):
         super().__init__()
         self.images = images
         self.masks = masks or {}
+        self.left_out: dict[str, np.ndarray] = {}
         self.reads: list[str] = []
         self.stop_at: int | None = None
 
@@ -66,7 +67,9 @@ class MemorySource(Source):
         return Radiograph(pixels, 8 * pixels.dtype.itemsize, False, "")
 
     def read_reference(self, root: Path, row: Row, structures: Sequence[str]) -> Reference:
-        return Reference(np.stack([self.masks[row["image"]][s] for s in structures]), len(structures), 0, 2)
+        masks = np.stack([self.masks[row["image"]][s] for s in structures])
+        left_out = self.left_out.get(row["image"])
+        return Reference(masks, len(structures), 0, 2, None if left_out is None else ~left_out)
 
 
 def build(folder: Path, *sources: Source, structures: Sequence[str] = (), steps=None, **options) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,12 @@ def test_samples_without_masks_are_named_first_five_and_counted(data, monkeypatc
 def test_sizes_out_of_range_name_their_key(data, key, value):
     with pytest.raises(ConfigError, match=rf"data\.{key}={value}"):
         with_parts(data, ["train"] * 12, **{key: value})
+
+
+def test_structures_that_overlap_are_refused_for_a_softmax_by_the_names_of_the_samples(data):
+    module = with_parts(data, ["train"] * 12)
+    module.require_disjoint("train")
+    module.store = copy.copy(data.store)
+    module.store.overlaps = np.arange(12) >= 10
+    with pytest.raises(DataError, match=r"overlap in 2 of 12 samples \(discs/010, discs/011\).*activation=sigmoid"):
+        module.require_disjoint("train")

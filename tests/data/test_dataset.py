@@ -9,6 +9,8 @@ from lungseg.data.augment.base import sample_key
 from lungseg.data.augment.none import NoAugmentation
 from lungseg.data.dataset import StoreDataset
 from lungseg.data.sampler import EpochBatch
+from lungseg.data.table import SamplesTable
+from tests.data.store_sources import MemorySource, build, numbered
 from tests.toy import toy_data
 
 
@@ -54,3 +56,23 @@ def test_augmentation_never_writes_to_the_store(data):
 
 def test_no_augmentation_costs_nothing(data):
     assert StoreDataset(table=data.table, store=data.store, augment=NoAugmentation(), seed=0).augment is None
+
+
+def test_pixels_left_out_become_valid_and_move_with_the_augmentation(tmp_path):
+    lungs, left_out = np.ones((8, 8), bool), np.zeros((8, 8), bool)
+    left_out[:, 0] = True
+    source = MemorySource(numbered(2), {name: {"lungs": lungs} for name in ("000", "001")})
+    source.left_out["001"] = left_out
+    store = build(tmp_path, source, structures=["lungs"])
+    table = SamplesTable.from_rows(source.index().rows)
+    mirror = Affine(rotation_degrees=0, scale=0, shear_degrees=0, shift=0, flip=1, gain=0, offset=0, gamma=0)
+    dataset = StoreDataset(table=table, store=store, augment=mirror, seed=0)
+    found = dataset.__getitems__(EpochBatch(0, np.array([0, 1])))
+    assert found["mask"].shape == (2, 1, 8, 8)
+    assert (found["valid"].shape, found["valid"].dtype) == ((2, 1, 8, 8), torch.uint8)
+    assert found["valid"][0].all()
+    assert found["valid"][1, 0, 0].tolist() == [1] * 7 + [0]
+
+
+def test_a_set_without_pixels_left_out_has_no_valid(data):
+    assert "valid" not in batch(data)

@@ -131,6 +131,54 @@ class TestMasks:
         assert not store.masks([1]).any()
 
 
+class TestLeftOut:
+    """Pixels that a set marks as not annotated."""
+
+    def source(self) -> MemorySource:
+        lungs, left_out = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+        lungs[:, :4], left_out[2] = True, True
+        source = MemorySource(numbered(2), {name: {"lungs": lungs} for name in ("000", "001")})
+        source.left_out["001"] = left_out
+        return source
+
+    def test_they_are_a_plane_after_the_structures_for_every_sample_of_the_table(self, tmp_path):
+        planes = build(tmp_path, self.source(), structures=["lungs"]).masks([0, 1])
+        assert planes.shape == (2, 2, 8, 8)
+        assert planes[:, 0].sum(axis=(1, 2)).tolist() == [32, 32]  # the mask stays as it was published
+        assert planes[:, 1].sum(axis=(1, 2)).tolist() == [0, 8]
+        assert planes[1, 1, 2].all()
+
+    def test_a_table_without_such_pixels_has_no_plane_for_them(self, tmp_path):
+        source = self.source()
+        source.left_out.clear()
+        store = build(tmp_path, source, structures=["lungs"])
+        assert not store.leaves_out
+        assert store.masks([0, 1]).shape == (2, 1, 8, 8)
+
+    def test_the_published_reference_says_which_pixels_count(self, tmp_path):
+        store = build(tmp_path, self.source(), structures=["lungs"])
+        assert store.published(0).valid is None
+        published = store.published(1)
+        assert published.masks.shape == (1, 8, 8)
+        assert published.masks.sum() == 32
+        assert np.flatnonzero(~published.valid.all(axis=1)).tolist() == [2]
+
+    def test_they_move_with_the_image(self, tmp_path):
+        # 8 rows become 16: row 2 becomes rows 4 and 5
+        steps = {"resize": Resize(size=(16, 16))}
+        planes = build(tmp_path, self.source(), structures=["lungs"], steps=steps).masks([1])
+        assert np.flatnonzero(planes[0, 1].all(axis=1)).tolist() == [4, 5]
+
+
+class TestOverlap:
+    def test_samples_whose_structures_share_pixels_are_marked(self, tmp_path):
+        left, right = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+        left[:, :4], right[:, 4:] = True, True
+        masks = {"000": {"lungs": left, "heart": right}, "001": {"lungs": left, "heart": left}}
+        store = build(tmp_path, MemorySource(numbered(2), masks), structures=["lungs", "heart"])
+        assert store.overlaps.tolist() == [False, True]
+
+
 class TestShared:
     def test_the_store_s_own_arrays_cannot_be_written_to(self, tmp_path):
         store = build(tmp_path, MemorySource(numbered(2)))

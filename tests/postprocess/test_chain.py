@@ -47,3 +47,22 @@ def test_the_chain_tells_its_threshold():
 def test_no_steps_are_refused():
     with pytest.raises(ConfigError, match="postprocess=threshold"):
         Postprocess({})
+
+
+class TestSoftmax:
+    """K + 1 logits, background first."""
+
+    chain = Postprocess({"threshold": Threshold()}, activation="softmax")
+
+    def test_the_background_has_no_mask(self):
+        logits = np.zeros((3, 4, 4), np.float32)
+        logits[2, :, :2] = 5  # e^5 / (e^5 + 2) = 0.987
+        masks, probability = self.chain(logits, WHOLE, (4, 4))
+        assert masks.shape == (2, 4, 4)
+        assert masks.sum(axis=(1, 2)).tolist() == [0, 8]
+        np.testing.assert_allclose(probability[1, 0], [0.9867, 0.9867, 1 / 3, 1 / 3], atol=1e-4)
+
+    def test_what_the_network_never_saw_is_background(self):
+        # the left half of the published image was cropped away
+        _, probability = self.chain(np.zeros((2, 4, 4), np.float32), Placement(0, -4, 4, 8), (4, 8))
+        np.testing.assert_allclose(probability[0, 0], [0] * 4 + [0.5] * 4, atol=1e-6)

@@ -92,7 +92,7 @@ def test_a_threshold_outside_of_0_to_1_is_refused(threshold):
 def test_a_network_with_another_number_of_channels_names_the_key(tmp_path, store):
     task = toy_task()
     task.model = ResUNet(in_channels=1, features=(4, 8), num_classes=3)
-    with pytest.raises(ConfigError, match=r"gives 3 channels, but 1 structures .*\(lungs\).*model\.num_classes=1"):
+    with pytest.raises(ConfigError, match=r"gives 3 channels, but task\.activation=sigmoid .* lungs\. .*model\.num_classes=1"):
         toy_trainer(tmp_path, epochs=1).fit(task, datamodule=toy_data(store, n=8))
 
 
@@ -102,3 +102,37 @@ def test_pixels_that_are_not_valid_count_nowhere():
     mask = torch.ones(1, 1, 2, 2, dtype=torch.uint8)
     counted = task._counts(torch.full((1, 1, 2, 2), 5.0), {"mask": mask, "valid": valid})
     assert counted.tolist() == [[[2, 0, 0, 0]]]
+
+
+class TestSoftmax:
+    """K structures and the background: K + 1 logits."""
+
+    def test_a_pixel_belongs_to_the_structure_with_the_highest_logit(self):
+        task = toy_task(activation="softmax", structures=("lungs", "heart"))
+        # columns: background highest, lungs highest, heart highest
+        logits = torch.tensor([[3.0, 0.0, -1.0], [1.0, 2.0, -3.0], [2.0, 1.0, 0.0]]).view(1, 3, 1, 3)
+        assert task.foreground(logits)[0, :, 0].tolist() == [[False, True, False], [False, False, True]]
+
+    def test_its_counts_are_those_of_the_structures(self):
+        task = toy_task(activation="softmax")
+        logits = torch.tensor([[0.0, 0.0], [1.0, -1.0]]).view(1, 2, 1, 2)
+        counted = task._counts(logits, {"mask": torch.ones(1, 1, 1, 2, dtype=torch.uint8)})
+        assert counted.tolist() == [[[1, 0, 1, 0]]]  # one pixel found, one missed
+
+    def test_a_network_without_a_background_channel_names_the_key(self, tmp_path, store):
+        task = toy_task(activation="softmax")
+        with pytest.raises(ConfigError, match=r"gives 1 channels.*lungs and the background.*model\.num_classes=2"):
+            toy_trainer(tmp_path, epochs=1).fit(task, datamodule=toy_data(store, n=8))
+
+    def test_an_unknown_activation_is_refused(self):
+        with pytest.raises(ConfigError, match=r"task\.activation=tanh must be sigmoid or softmax"):
+            toy_task(activation="tanh")
+
+
+def test_channels_last_changes_the_layout_of_the_weights_and_not_the_logits():
+    plain, other = toy_task(), toy_task(memory_format="channels_last")
+    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    convolution = next(m for m in other.model.modules() if isinstance(m, torch.nn.Conv2d) and m.in_channels > 1)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    plain.eval(), other.eval()
+    torch.testing.assert_close(other(image), plain(image), rtol=1e-4, atol=1e-5)
