@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -49,3 +51,22 @@ class Step(Protocol):
     def __call__(self, sample: Prepared) -> Prepared:
         """Return the changed sample; the one given is never written to."""
         ...
+
+
+def single_channel(sample: Prepared, name: str) -> NDArray[Any]:
+    """Return the (H, W) image that a step on grey values needs.
+
+    Args:
+        sample: on its way through the steps.
+        name: of the step, for the message.
+
+    Raises:
+        ConfigError: the image still has colour channels.
+    """
+    if sample.image.ndim != 2:
+        msg = (
+            f"preprocess.steps.{name} works on one channel, but the image has shape {sample.image.shape}. "
+            "Put a grey step before it: lungseg.data.preprocess.grey.Grey"
+        )
+        raise ConfigError(msg)
+    return sample.image
