@@ -1,1 +1,6 @@
-"""Losses: functions of logits and mask or label, computed in float32."""
+"""Losses: functions of logits and mask or label, computed in float32.
+
+A segmentation loss is called with logits, mask and valid, and says two things of itself: `forms`, whether it takes
+sigmoids, a softmax, or either, and `per_image`, whether a batch's loss is the mean of its images (False: it depends on
+how images fall into batches, and on how many processes share a batch).
+"""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from lungseg.losses.bce import BCELoss
-from lungseg.losses.inputs import check_inputs, mean_over_images
+from lungseg.losses.dice import DiceLoss
+from lungseg.losses.inputs import Form, check_term_weights
+from lungseg.losses.region import Empty
 
 
 class BCEDiceLoss(nn.Module):
@@ -25,16 +26,19 @@ class BCEDiceLoss(nn.Module):
     Args:
         bce_weight: weight of the cross-entropy, >= 0.
         dice_weight: weight of the Dice term, >= 0.
-        smooth: s above, in pixels, > 0; two empty masks have Dice 1.
+        smooth: s above, in pixels, > 0.
         per_image: Dice of each image (True) or of all pixels of the batch together (False).
+        empty: the Dice term where the mask is empty: penalise | ignore | formula, see RegionLoss.
         pos_weight: see BCELoss; it does not touch the Dice term.
+        label_smoothing: see BCELoss; it does not touch the Dice term.
 
     Shape:
         logits (B, K, H, W) any float dtype, mask (B, K, H, W) bool or uint8 in {0, 1}, valid (B, 1, H, W) or None
         -> scalar, float32 (float64 for float64 logits).
 
     Raises:
-        ValueError: a weight or `smooth` is out of range; a shape differs; the mask is not of 0 and 1.
+        ValueError: an argument is out of range; a shape differs; the logits are those of a softmax; the mask is not
+            of 0 and 1.
 
     Source:
         Soft Dice: Milletari et al. 2016, arXiv:1606.04797, eq. 1, here with p instead of p^2 and with s.
@@ -46,6 +50,8 @@ class BCEDiceLoss(nn.Module):
         0.0
     """
 
+    forms: tuple[Form, ...] = ("sigmoid",)
+
     def __init__(
         self,
         *,
@@ -53,33 +59,20 @@ class BCEDiceLoss(nn.Module):
         dice_weight: float = 1.0,
         smooth: float = 1.0,
         per_image: bool = True,
+        empty: Empty = "penalise",
         pos_weight: float | Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        if bce_weight < 0 or dice_weight < 0 or bce_weight + dice_weight == 0:
-            msg = f"bce_weight={bce_weight} and dice_weight={dice_weight} must be >= 0, and not both 0"
-            raise ValueError(msg)
-        if smooth <= 0:
-            msg = f"smooth={smooth} must be above 0 pixels: with 0 the Dice of two empty masks is 0/0"
-            raise ValueError(msg)
-        self.bce = BCELoss(pos_weight=pos_weight)
+        check_term_weights(bce_weight=bce_weight, dice_weight=dice_weight)
+        self.bce = BCELoss(pos_weight=pos_weight, label_smoothing=label_smoothing)
+        self.dice = DiceLoss(smooth=smooth, per_image=per_image, empty=empty)
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
-        self.smooth = smooth
         self.per_image = per_image
 
     def forward(self, logits: Tensor, mask: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the loss (scalar) of logits (B, K, H, W) against a mask (B, K, H, W)."""
         bce: Tensor = self.bce(logits, mask, valid)
-        return self.bce_weight * bce + self.dice_weight * self._dice_loss(logits, mask, valid)
-
-    def _dice_loss(self, logits: Tensor, mask: Tensor, valid: Tensor | None) -> Tensor:
-        logits, truth, valid = check_inputs(logits, mask, valid)
-        if valid is not None:
-            logits, truth = logits.masked_fill(valid == 0, -math.inf), truth * valid
-        probability = logits.sigmoid()
-        pixels = (2, 3) if self.per_image else (0, 2, 3)
-        overlap = (probability * truth).sum(dim=pixels)
-        size = probability.sum(dim=pixels) + truth.sum(dim=pixels)
-        loss = 1 - (2 * overlap + self.smooth) / (size + self.smooth)
-        return mean_over_images(loss.mean(dim=1), valid) if self.per_image else loss.mean()
+        dice: Tensor = self.dice(logits, mask, valid)
+        return self.bce_weight * bce + self.dice_weight * dice
