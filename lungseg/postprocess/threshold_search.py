@@ -43,12 +43,15 @@ class ThresholdSearch:
         self._sums = np.zeros((num_classes, _STEPS + 1))
         self._defined = np.zeros((num_classes, _STEPS + 1), dtype=np.int64)
 
-    def update(self, probability: npt.NDArray[Any], mask: npt.NDArray[Any]) -> None:
+    def update(
+        self, probability: npt.NDArray[Any], mask: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         """Add one image.
 
         Args:
             probability: (K, h, w) float in [0, 1].
             mask: reference, (K, h, w) bool.
+            valid: (h, w) bool, False = pixel left out; None = all count.
 
         Raises:
             ValueError: a shape does not fit, or a probability is outside [0, 1].
@@ -59,8 +62,11 @@ class ThresholdSearch:
                 f"both must be ({len(self._sums)}, h, w)"
             )
             raise ValueError(msg)
+        if valid is not None and valid.shape != mask.shape[1:]:
+            msg = f"valid has shape {valid.shape}, but the mask {mask.shape}"
+            raise ValueError(msg)
         for k, (p, t) in enumerate(zip(probability, mask, strict=True)):
-            inside, outside = self._histograms(p, t)
+            inside, outside = self._histograms(p, t) if valid is None else self._histograms(p[valid], t[valid])
             # pixels above threshold j are those in the bins after j
             tp = inside.sum() - inside.cumsum()[:-1]
             fp = outside.sum() - outside.cumsum()[:-1]
