@@ -7,8 +7,11 @@ from types import MappingProxyType
 
 from lungseg.errors import ConfigError, DataError, near_name
 
-STRUCTURES: tuple[str, ...] = ("lungs", "right_lung", "left_lung", "heart", "right_clavicle", "left_clavicle")
-"""Structures lungseg knows. Right and left are the patient's: the right lung lies on the left of a frontal image."""
+STRUCTURES: tuple[str, ...] = (
+    "lungs", "right_lung", "left_lung", "heart", "right_clavicle", "left_clavicle", "infection",
+)  # fmt: skip
+"""Structures lungseg knows. Right and left are the patient's: the right lung lies on the left of a frontal image.
+Infection is the part of the lungs that pneumonia shows in; it is empty where there is none."""
 
 UNIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({"lungs": ("right_lung", "left_lung")})
 """Structures that are the union of others where a set publishes the others only."""

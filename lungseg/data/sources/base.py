@@ -13,7 +13,7 @@ import numpy as np
 
 from lungseg.data.io import Radiograph, read_mask, read_radiograph, read_size
 from lungseg.data.sources.layout import candidates
-from lungseg.data.structures import paths_for, refuse_missing
+from lungseg.data.structures import STRUCTURES, available, paths_for, refuse_missing
 from lungseg.errors import ConfigError, DataError, first_five
 from lungseg.types import Row
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Missing = Literal["error", "drop", "aside"]
 Convention = Literal["without_heart", "with_heart"]
 """Lungs as they are seen beside heart and mediastinum, or with the part that lies behind the heart."""
+_CONVENTIONS = ("without_heart", "with_heart")
 _POLICIES = ("error", "drop", "aside")
 _ASPECT_TOLERANCE = 0.01
 
@@ -62,6 +63,18 @@ class Reference:
     between: int
     levels: int
     valid: np.ndarray | None = None
+
+
+def check_convention(key: str, value: Convention | None) -> Convention | None:
+    """Refuse a label convention that is neither known nor None.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if value is not None and value not in _CONVENTIONS:
+        msg = f"{key} is {value!r}; it must be one of {', '.join(_CONVENTIONS)}, or null where it is not known"
+        raise ConfigError(msg)
+    return value
 
 
 class Source(ABC):
@@ -140,6 +153,37 @@ class Source(ABC):
         """The options that change what `read_image` and `read_masks` return, as part of the store's key."""
         return f"{self.name} inverted={self.inverted}"
 
+    def structure_hint(self, structure: str) -> str:
+        """A sentence on how to get the masks of a structure that this copy lacks, or nothing.
+
+        Args:
+            structure: The structure that was asked for.
+        """
+        del structure
+        return ""
+
+    def check_structures(self, rows: Sequence[Row], structures: Sequence[str]) -> None:
+        """Refuse structures of which no row has a mask; rows without any masks are taken as they are.
+
+        Args:
+            rows: Rows of this source.
+            structures: Structures asked for.
+
+        Raises:
+            DataError: It names the structures, those there are, and what to set.
+        """
+        have = [name for name in STRUCTURES if any(name in available(row["masks"]) for row in rows)]
+        absent = [name for name in structures if name not in have]
+        if not have or not absent:
+            return
+        kept = [name for name in structures if name in have] or have
+        hints = dict.fromkeys(hint for name in absent if (hint := self.structure_hint(name)))
+        msg = (
+            f"data.structures asks for {', '.join(absent)}, of which this copy of {self.title} has no masks; it has "
+            f"{', '.join(have)}. Set data.structures=[{','.join(kept)}]{'. '.join(['', *hints])} (see {self.docs})"
+        )
+        raise DataError(msg)
+
     def find(self) -> Path:
         """Find the folder of the set.
 
@@ -217,7 +261,8 @@ class Source(ABC):
             plane: np.ndarray | None = None
             relatives = paths_for(row["masks"], structure)
             if not relatives:
-                msg = f"{row['sample_id']}: {refuse_missing(row['masks'], structure)}"
+                hint = self.structure_hint(structure)
+                msg = f"{row['sample_id']}: {refuse_missing(row['masks'], structure)}{f'. {hint}' if hint else ''}"
                 raise DataError(msg)
             for relative in relatives:
                 mask = read_mask(root / relative)
@@ -312,6 +357,7 @@ class Source(ABC):
         images: Iterable[tuple[str, str]],
         masks: Iterable[str] = (),
         masks_are: str = "",
+        orphans_are: str = "",
     ) -> tuple[list[str], list[str]]:
         """Apply `missing` to radiographs without all their masks and to masks without a radiograph.
 
@@ -320,7 +366,8 @@ class Source(ABC):
             total: Number of radiographs found.
             images: (relative path, what is missing) of radiographs that lack a mask.
             masks: Relative paths of masks that lack a radiograph.
-            masks_are: A sentence that says where the masks come from.
+            masks_are: A sentence on radiographs without a mask, such as where the masks come from.
+            orphans_are: A sentence on masks without a radiograph.
 
         Returns:
             Paths kept aside and paths dropped.
@@ -337,7 +384,8 @@ class Source(ABC):
             msg = f"{len(lacking)} of {total} radiographs in {root} have no mask: {names}. {said}{fix}"
             raise DataError(msg)
         if orphans and self.missing != "drop":
-            msg = f"{len(orphans)} masks in {root} have no radiograph: {first_five(orphans)}. {fix}"
+            said = f"{orphans_are} " if orphans_are else ""
+            msg = f"{len(orphans)} masks in {root} have no radiograph: {first_five(orphans)}. {said}{fix}"
             raise DataError(msg)
         paths = [path for path, _ in lacking]
         if self.missing == "aside":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from lungseg.data.sources.base import Missing, Source, SourceIndex
+from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex, check_convention
 from lungseg.data.sources.clinical import parse_age, parse_sex, read_table
 from lungseg.data.sources.layout import IMAGE_SUFFIXES, child, list_files, relative
 from lungseg.errors import ConfigError, DataError, first_five, near_name
@@ -32,6 +32,8 @@ class FolderSource(Source):
             from these words. Only `image` must exist.
         recursive: Look into sub-folders.
         spacing_mm: (row, column) pixel spacing of all radiographs, where it is known.
+        convention: `without_heart` or `with_heart`: whether the lung masks hold the part of the lungs behind the heart;
+            None = not known. Training warns where sets of both kinds are mixed.
         name: Key in `data.sources` and first part of every sample_id; name it to read two folders at once.
         search: Not used; every source has it.
         missing: What to do with a radiograph without a mask or a row in the table, and with a mask without a
@@ -55,6 +57,7 @@ class FolderSource(Source):
         columns: Mapping[str, str] | None = None,
         recursive: bool = True,
         spacing_mm: tuple[float, float] | None = None,
+        convention: Convention | None = None,
         name: str = "folder",
         search: str | None = None,
         missing: Missing = "error",
@@ -70,6 +73,7 @@ class FolderSource(Source):
         self.given_columns = frozenset(columns or {})
         self.recursive = recursive
         self.spacing_mm = None if spacing_mm is None else (float(spacing_mm[0]), float(spacing_mm[1]))
+        self.convention = check_convention(f"data.sources.{name}.convention", convention)
         unknown = sorted(set(self.columns) - set(_COLUMNS))
         if unknown:
             near = near_name(unknown[0], _COLUMNS)

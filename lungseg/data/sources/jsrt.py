@@ -78,6 +78,15 @@ class JsrtSource(Source):
             "  Clinical_Information/{CLNDAT_EN.txt,CNNDAT_EN.TXT}   (optional; also one folder above)"
         )
 
+    def structure_hint(self, structure: str) -> str:
+        """Where the structures of the SCR set are that this copy lacks."""
+        if structure not in _STRUCTURES.values():
+            return ""
+        return (
+            "SCR publishes five structures; to take the masks from another copy: data.sources.jsrt.root=<folder of the "
+            "radiographs> data.sources.jsrt.masks_root=<folder of fold1 and fold2>"
+        )
+
     def is_complete(self, folder: Path) -> bool:
         """Whether `folder` holds radiographs and, unless `masks_root` says where else they are, SCR masks."""
         if self._images(folder) is None:
