@@ -87,6 +87,105 @@ def recall(counts: Counts) -> Values:
     return _ratio(tp, tp + fn)
 
 
+def f1(counts: Counts) -> Values:
+    """F1 = the harmonic mean of precision and recall, which for masks is Dice under the name that tables give it.
+
+    Args:
+        counts: (..., 4) TP, FP, FN, TN.
+
+    Returns:
+        (...) float64 in [0, 1] or NaN: what `dice` returns, undefined cases included. The mean over images is the mean
+        of the images' F1, and not the F1 of a mean precision and a mean recall.
+    """
+    return dice(counts)
+
+
+def specificity(counts: Counts) -> Values:
+    """Specificity = TN / (TN + FP); NaN where the reference fills every valid pixel.
+
+    Args:
+        counts: (..., 4) TP, FP, FN, TN.
+
+    Returns:
+        (...) float64 in [0, 1] or NaN.
+    """
+    _, fp, _, tn = _columns(counts)
+    return _ratio(tn, tn + fp)
+
+
+def mse(counts: Counts) -> Values:
+    """Mean squared error of the thresholded mask = (FP + FN) / all pixels: the share of wrong pixels, 1 - accuracy.
+
+    Args:
+        counts: (..., 4) TP, FP, FN, TN.
+
+    Returns:
+        (...) float64 in [0, 1], NaN where no pixel is valid.
+
+    Source:
+        The paper `covid_segmentation`; on probabilities see `lungseg.metrics.soft.brier`.
+    """
+    tp, fp, fn, tn = _columns(counts)
+    return _ratio(fp + fn, tp + fp + fn + tn)
+
+
+def complement(counts: Counts) -> npt.NDArray[np.int64]:
+    """Return the counts of the background, everything that is not the structure: (..., 4) TN, FN, FP, TP.
+
+    Example:
+        >>> complement(np.array([3, 1, 2, 4]))
+        array([4, 2, 1, 3])
+    """
+    tp, fp, fn, tn = _columns(counts)
+    return np.stack((tn, fn, fp, tp), axis=-1)
+
+
+def over_classes(measure: Callable[[Counts], Values], counts: Counts) -> Values:
+    """Mean of a measure over two classes, the structure and its background; undefined where it is for either.
+
+    The background fills most of a radiograph and is easily found, so that this lies well above the measure itself.
+
+    Args:
+        measure: one of `PER_IMAGE`.
+        counts: (..., 4) TP, FP, FN, TN of the structure.
+
+    Returns:
+        (...) float64 in [0, 1] or NaN.
+
+    Source:
+        The paper `covid_segmentation` speaks of scores "for all classes"; whether it means this, it does not say.
+
+    Example:
+        >>> over_classes(dice, np.array([3, 1, 2, 4]))  # (6 / 9 + 8 / 11) / 2
+        array(0.6969697)
+    """
+    return np.asarray((measure(counts) + measure(complement(counts))) / 2)
+
+
+def all_classes(right: npt.ArrayLike, pixels: npt.ArrayLike, *, num_classes: int) -> npt.NDArray[np.int64]:
+    """Return counts pooled over exclusive classes, the background being one of them.
+
+    A wrong pixel is a false positive of one class and a false negative of another, so FP = FN, and Dice, precision,
+    recall and F1 of these counts are all one number, the share of right pixels. That is how the paper `res_cr_net`
+    scores: its table has four equal columns.
+
+    Args:
+        right: (...) pixels whose class is right.
+        pixels: (...) valid pixels.
+        num_classes: K structures and the background: K + 1.
+
+    Returns:
+        (..., 4) int64 TP, FP, FN, TN, each summed over the classes.
+
+    Example:
+        >>> all_classes(7, 10, num_classes=2)  # of one structure with TP 3, FP 1, FN 2, TN 4: its counts and theirs
+        array([7, 3, 3, 7])
+    """
+    tp = np.asarray(right, dtype=np.int64)
+    wrong = np.asarray(pixels, dtype=np.int64) - tp
+    return np.stack((tp, wrong, wrong, tp * (num_classes - 1) + wrong * (num_classes - 2)), axis=-1)
+
+
 OVERLAP: dict[str, Callable[[Counts], Values]] = {
     "dice": dice,
     "iou": iou,
@@ -94,7 +193,26 @@ OVERLAP: dict[str, Callable[[Counts], Values]] = {
     "precision": precision,
     "recall": recall,
 }
-"""Every overlap measure by the name it is logged and written under."""
+"""The overlap measures that are logged after each epoch, by name."""
+
+PER_IMAGE: dict[str, Callable[[Counts], Values]] = {**OVERLAP, "specificity": specificity, "f1": f1, "mse": mse}
+"""The overlap measures of each tested image; those that are not logged say the same in other words, or little."""
+
+
+def ratios(counts: Counts) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Return numerator and denominator of dice, iou, precision and recall, each (...), to be pooled over images.
+
+    Example:
+        >>> [int(part) for part in ratios(np.array([3, 1, 2, 4]))["dice"]]
+        [6, 9]
+    """
+    tp, fp, fn, _ = _columns(counts)
+    return {
+        "dice": (2 * tp, 2 * tp + fp + fn),
+        "iou": (tp, tp + fp + fn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+    }
 
 
 def _columns(counts: Counts) -> tuple[npt.NDArray[np.int64], ...]:
