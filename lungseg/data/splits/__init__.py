@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lungseg.data.splits.all_test import AllTestSplit
 from lungseg.data.splits.base import Split, check_subjects, split_hash
+from lungseg.data.splits.count import CountSplit
 from lungseg.data.splits.holdout import HoldoutSplit
 from lungseg.data.splits.jsrt_scr import JsrtScrSplit
 from lungseg.data.splits.kfold import KFoldSplit
@@ -16,9 +17,11 @@ from lungseg.data.splits.listed import ListSplit
 from lungseg.data.splits.mc_sh_paper import McShPaperSplit
 from lungseg.data.splits.official import OfficialSplit
 from lungseg.data.splits.published import PublishedSplit
+from lungseg.data.splits.two_draws import TwoDrawsSplit
 
 __all__ = [
     "AllTestSplit",
+    "CountSplit",
     "HoldoutSplit",
     "JsrtScrSplit",
     "KFoldSplit",
@@ -27,6 +30,7 @@ __all__ = [
     "OfficialSplit",
     "PublishedSplit",
     "Split",
+    "TwoDrawsSplit",
     "check_subjects",
     "split_hash",
 ]
