@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.errors import InstantiationException
@@ -29,6 +29,9 @@ from lungseg.postprocess.threshold import Threshold
 from lungseg.predictor import Predictor, pick_device
 from lungseg.quiet import silence
 from lungseg.types import Part, channels
+
+if TYPE_CHECKING:
+    from lungseg.callbacks.postprocess_choice import PostprocessChoice
 
 log = logging.getLogger(__name__)
 
@@ -255,6 +258,16 @@ def refuse_shared_patients(homes: Mapping[str, tuple[Source, Path]]) -> None:
 def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:
     subjects = np.asarray(samples.column("subject_id").to_pylist(), dtype=object)
     return {part: len(set(subjects[parts == part])) for part in ("train", "val", "test", "unused")}
+
+
+def postprocess_choice(cfg: Config) -> PostprocessChoice | None:
+    """Build what chooses the postprocessing on the validation part, or None where nothing is to be chosen."""
+    search = cfg["postprocess"].get("search") or []
+    if not search:
+        return None
+    from lungseg.callbacks.postprocess_choice import PostprocessChoice  # lightning takes seconds to import
+
+    return PostprocessChoice(postprocess=postprocess(cfg), search=search)
 
 
 def network(cfg: Config, *, pretrained: bool = False) -> Any:

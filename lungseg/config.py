@@ -136,5 +136,11 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
     mode = config.get("monitor_mode")
     if quantity and mode in {"max", "min"} and mode != wants:
         yield f"monitor={monitor} is best at its {wants}imum, but monitor_mode={mode}; give monitor_mode={wants}"
+    searched = (config.get("postprocess") or {}).get("search")
+    if searched and "val" in (config.get("test_parts") or []) and config.get("test") != "none":
+        yield (
+            f"postprocess.search={searched} chooses on the validation part, which test_parts would test: "
+            "give postprocess.search=[] or test_parts=[test]"
+        )
     if config.get("test") != "none" and not config.get("test_parts"):
         yield "test_parts is empty; to test nothing give test=none"

@@ -13,10 +13,12 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lungseg import __version__, build, checkpoint
+from lungseg.callbacks.checkpoint_file import CheckpointFile
 from lungseg.callbacks.per_sample import PerSample
+from lungseg.callbacks.postprocess_choice import Choice
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.models.cost import count_macs
-from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json
+from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json, writing
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         module.require(*cfg["test_parts"])
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint("train", "val", *cfg["test_parts"])
+    choice = build.postprocess_choice(cfg)
     warn_of_conventions(data.facts["convention"])
     task = build.task(cfg, pretrained=resumed is None)
     task.record = record(cfg, data)
@@ -83,20 +86,66 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
             logger.log_hyperparams(_for_loggers(cfg))
         log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
         trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
-        if cfg["test"] != "none":
-            _test(cfg, folder, task, module, trainer, callbacks)
+        if choice is not None or cfg["test"] != "none":
+            path = _tested(cfg, folder)
+            chosen = checkpoint.load(path)
+            checkpoint.load_weights(task, chosen)
+            if choice is not None:
+                cfg = keep_choice(cfg, folder, path, choice.choose(trainer, task))
+            if cfg["test"] != "none":
+                _test(cfg, folder, task, module, trainer, callbacks, chosen)
     finally:
         close(loggers)
 
 
-def _test(cfg: dict[str, Any], folder: Path, task: Any, module: Any, trainer: Any, callbacks: dict[str, Any]) -> None:
-    """Test the chosen checkpoint on the parts named in the config."""
-    which = cfg["test"]
-    path = folder / "checkpoints" / f"{which}.ckpt"
-    if which == "best" and not path.exists():
-        which, path = "last", folder / "checkpoints" / "last.ckpt"
-    chosen = checkpoint.load(path)
-    checkpoint.load_weights(task, chosen)
+def _tested(cfg: dict[str, Any], folder: Path) -> Path:
+    """Return the checkpoint that is tested, or would be: the best where there is one, unless the last is asked for."""
+    path = folder / "checkpoints" / ("last.ckpt" if cfg["test"] == "last" else "best.ckpt")
+    return path if path.exists() else folder / "checkpoints" / "last.ckpt"
+
+
+def keep_choice(cfg: dict[str, Any], folder: Path, path: Path, choice: Choice) -> dict[str, Any]:
+    """Write the postprocessing chosen on the validation part into a checkpoint and postprocess.json.
+
+    Returns:
+        The config with the steps that stay, and the threshold found.
+    """
+    nodes = cfg["postprocess"]["steps"]
+    steps = {name: dict(nodes[name]) for name in choice.steps}
+    if choice.threshold is not None:
+        steps[choice.steps[0]]["value"] = choice.threshold
+    cfg = {**cfg, "postprocess": {**cfg["postprocess"], "steps": steps}}
+    said = {"steps": steps, "dice": choice.dice, "n": choice.n, "part": "val", "candidates": choice.candidates}
+    write_json(folder / "postprocess.json", said)
+    content = checkpoint.load(path).content
+    content["lungseg"]["config"]["postprocess"] = _plain(cfg["postprocess"])
+    content["lungseg"]["threshold"] = build.postprocess(cfg).threshold
+    waiting = path.with_name(f".{path.name}.part")
+    with writing(path):
+        CheckpointFile().save_checkpoint(content, waiting)
+        waiting.replace(path)
+    log.info(
+        "chosen on %d validation images: %s%s, mean Dice %.4f",
+        choice.n,
+        ", ".join(choice.steps),
+        "" if choice.threshold is None else f" with threshold {choice.threshold:g}",
+        choice.dice,
+    )
+    return cfg
+
+
+def _test(
+    cfg: dict[str, Any],
+    folder: Path,
+    task: Any,
+    module: Any,
+    trainer: Any,
+    callbacks: dict[str, Any],
+    chosen: checkpoint.Checkpoint,
+) -> None:
+    """Test the weights of a checkpoint, which the task holds, on the parts named in the config."""
+    path = chosen.path
+    which = path.stem
     best = getattr(callbacks.get("checkpoints"), "best_epoch", None)
     facts = {
         "checkpoint": {
