@@ -53,10 +53,19 @@ def test_value_is_that_of_an_independent_formula(use_valid, weight):
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_label_smoothing_gives_up_half_its_share_of_the_truth_to_the_other_side():
+    # t = 1 becomes 1 - 0.2 / 2 = 0.9: - 0.9 ln(3/4) - 0.1 ln(1/4) at a logit of ln 3
+    logits, mask = torch.full((1, 1, 1, 1), math.log(3)), torch.ones(1, 1, 1, 1, dtype=torch.uint8)
+    expected = -0.9 * math.log(0.75) - 0.1 * math.log(0.25)
+    assert BCELoss(label_smoothing=0.2)(logits, mask).item() == pytest.approx(expected)
+    # t = 0 becomes 0.1, by symmetry the same at the opposite logit
+    assert BCELoss(label_smoothing=0.2)(-logits, 1 - mask).item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("use_valid", [False, True], ids=["all-pixels", "valid"])
 def test_gradient_agrees_with_finite_differences(use_valid):
     logits, mask, valid = random_case()
-    loss = BCELoss(pos_weight=[0.5, 3.0])
+    loss = BCELoss(pos_weight=[0.5, 3.0], label_smoothing=0.1)
     chosen = valid if use_valid else None
     assert torch.autograd.gradcheck(lambda x: loss(x, mask, chosen), logits.requires_grad_())
 
@@ -85,6 +94,17 @@ def test_the_weight_is_not_in_the_checkpoint():
 def test_a_weight_that_is_not_positive_is_refused(weight):
     with pytest.raises(ValueError, match="pos_weight"):
         BCELoss(pos_weight=weight)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_the_truth_out_of_range_is_refused(share):
+    with pytest.raises(ValueError, match=f"label_smoothing={share}"):
+        BCELoss(label_smoothing=share)
+
+
+def test_a_softmax_is_refused():
+    with pytest.raises(ValueError, match=r"task\.activation=sigmoid"):
+        BCELoss()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.uint8))
 
 
 def test_a_weight_for_another_number_of_structures_is_refused():

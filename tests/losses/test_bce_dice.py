@@ -62,14 +62,6 @@ def test_dice_term_is_that_of_an_independent_formula(use_valid, smooth):
 
 
 @pytest.mark.parametrize("per_image", [True, False])
-def test_dice_term_is_that_of_monai(per_image):
-    monai = pytest.importorskip("monai.losses")
-    logits, mask, _ = random_case()
-    reference = monai.DiceLoss(sigmoid=True, batch=not per_image, smooth_nr=1.0, smooth_dr=1.0)
-    torch.testing.assert_close(dice_only(per_image=per_image)(logits, mask), reference(logits, mask.double()))
-
-
-@pytest.mark.parametrize("per_image", [True, False])
 @pytest.mark.parametrize("use_valid", [False, True], ids=["all-pixels", "valid"])
 def test_gradient_agrees_with_finite_differences(use_valid, per_image):
     logits, mask, valid = random_case()
@@ -102,6 +94,19 @@ def test_what_is_left_out_neither_counts_nor_pulls_even_if_infinite():
     assert loss.item() == pytest.approx(0.2)
     assert torch.isfinite(logits.grad).all()
     assert logits.grad[0, 0, 0, 1] == 0
+
+
+def test_an_empty_mask_is_treated_as_asked():
+    # p = 1/2 at 4 pixels, nothing there. penalise: (4/2) / (2 * 4 - 4/2) = 1/3; formula: 1 - 1 / (2 + 1)
+    logits, mask = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    costs = [dice_only(empty=empty)(logits, mask).item() for empty in ("penalise", "ignore", "formula")]
+    assert costs == pytest.approx([1 / 3, 0, 2 / 3])
+
+
+def test_label_smoothing_touches_the_cross_entropy_only():
+    logits, mask, _ = random_case()
+    expected = BCELoss(label_smoothing=0.2)(logits, mask) + dice_only()(logits, mask)
+    torch.testing.assert_close(BCEDiceLoss(label_smoothing=0.2)(logits, mask), expected)
 
 
 @pytest.mark.parametrize(
