@@ -37,6 +37,32 @@ def test_dice_at_every_threshold_is_that_of_thresholding_each_image():
     np.testing.assert_allclose(search.dice(), expected, rtol=1e-12)
 
 
+def test_pixels_left_out_do_not_count():
+    cases = images()
+    generator = np.random.default_rng(1)
+    valids = [generator.random(mask.shape[1:]) > 0.3 for _, mask in cases]
+    search, cut = ThresholdSearch(num_classes=2), ThresholdSearch(num_classes=2)
+    for (probability, mask), valid in zip(cases, valids, strict=True):
+        search.update(probability, mask, valid)
+        cut.update(probability[:, valid][:, None], mask[:, valid][:, None])
+    np.testing.assert_array_equal(search.dice(), cut.dice())
+
+
+def test_all_pixels_valid_is_as_none_given():
+    probability, mask = images(1)[0]
+    one, other = ThresholdSearch(num_classes=2), ThresholdSearch(num_classes=2)
+    one.update(probability, mask)
+    other.update(probability, mask, np.ones(mask.shape[1:], bool))
+    np.testing.assert_array_equal(one.dice(), other.dice())
+
+
+def test_a_valid_plane_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"valid has shape \(3, 3\), but the mask \(1, 2, 2\)"):
+        ThresholdSearch(num_classes=1).update(
+            np.zeros((1, 2, 2), np.float32), np.zeros((1, 2, 2), bool), np.ones((3, 3), bool)
+        )
+
+
 def test_best_is_the_highest_dice():
     search = ThresholdSearch(num_classes=1)
     # 0.25 to 0.39 find all three of three; 0.5 finds two: 2 * 2 / (2 + 3)

@@ -15,7 +15,7 @@ class GaussianBlur:
     Args:
         kernel: side of the square, pixels, odd.
         sigma: standard deviation, pixels; 0 takes cv2's for the kernel: 0.3 ((kernel - 1) / 2 - 1) + 0.8, or for
-            kernel 3, 5 and 7 the binomial weights next to it (5: 1 4 6 4 1 over 16).
+            kernels up to 9 its table of short fractions near it (5: 1 4 6 4 1 over 16).
 
     Raises:
         ConfigError: `kernel` is even or below 3, or `sigma` negative.

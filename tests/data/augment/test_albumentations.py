@@ -67,6 +67,21 @@ def test_a_sample_without_masks_goes_through():
     assert masks.shape == (0, 32, 32)
 
 
+def test_every_plane_moves_alike_and_an_empty_one_stays_empty():
+    given = np.stack([np.tri(32), np.zeros((32, 32)), np.tri(32)]).astype(np.uint8)
+    _, moved = pipeline()(IMAGE, given, seed=0, epoch=0, key=1)
+    assert not np.array_equal(moved[0], given[0])
+    assert np.array_equal(moved[2], moved[0])
+    assert not moved[1].any()
+
+
+def test_the_image_moves_alike_with_and_without_planes():
+    # the pixels that are left out must not change what is drawn
+    images = [pipeline()(IMAGE, MASKS[:planes], seed=0, epoch=0, key=1)[0] for planes in (0, 1, 2)]
+    assert np.array_equal(images[0], images[1])
+    assert np.array_equal(images[0], images[2])
+
+
 def test_a_change_of_size_is_refused_with_the_key_to_use():
     crop = Albumentations(transforms={"crop": albumentations.CenterCrop(16, 16)})
     with pytest.raises(ConfigError, match=r"\(32, 32\) to \(16, 16\).*preprocess\.steps\.resize\.size"):
