@@ -13,6 +13,20 @@ _TRUNCATED = 0.87962566103423978
 """Standard deviation of a standard normal distribution cut off at -2 and 2."""
 
 
+def check_bn_momentum(bn_momentum: float) -> None:
+    """Refuse a weight of the newest batch outside (0, 1].
+
+    Raises:
+        ValueError: names it.
+    """
+    if not 0 < bn_momentum <= 1:
+        msg = (
+            f"bn_momentum={bn_momentum} is the weight of the newest batch in the running statistics and must be in "
+            "(0, 1]: 0.01 is Keras's default, 0.1 torch's"
+        )
+        raise ValueError(msg)
+
+
 def he_normal_(weight: Tensor, fan_in: int) -> Tensor:
     """Fill a tensor from Keras's `he_normal`: a normal distribution cut off at two standard deviations.
 

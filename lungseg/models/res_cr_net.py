@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from lungseg.models.conv_lstm import BidirectionalConvLSTM
 from lungseg.models.inputs import check_channels, prepare
-from lungseg.models.keras_init import BN_EPS, BN_MOMENTUM, init_as_keras
+from lungseg.models.keras_init import BN_EPS, BN_MOMENTUM, check_bn_momentum, init_as_keras
 
 Mode = Literal["conc", "add"]
 SLOPE = 0.1
@@ -57,6 +57,8 @@ class ResCRNet(nn.Module):
         mode: conc or add.
         dropout: probability of dropping a whole channel after a block in training, in [0, 1).
         recurrent_dropout: the same for a value of an LSTM's hidden state, in [0, 1).
+        bn_momentum: of all batch norms, in torch's terms (weight of the newest batch). Keras's 0.01 takes hundreds of
+            steps to settle; a short run wants 0.1.
 
     Shape:
         image (B, 1 or in_channels, H, W), any float dtype and any size, without padding
@@ -87,16 +89,19 @@ class ResCRNet(nn.Module):
         mode: Mode = "conc",
         dropout: float = 0.05,
         recurrent_dropout: float = 0.1,
+        bn_momentum: float = BN_MOMENTUM,
     ) -> None:
         super().__init__()
         _check_arguments(in_channels, num_classes, n_conv, n_lstm, filters, kernels, dilations, mode, dropout)
+        check_bn_momentum(bn_momentum)
         self.in_channels = in_channels
         self.num_classes = num_classes
         width = filters * (len(kernels) if mode == "conc" else 1)
         branches = list(zip(kernels, dilations, strict=True))
 
         self.blocks = nn.ModuleList(
-            _ConvBlock(width if i else in_channels, filters, branches, mode, stem=i == 0) for i in range(n_conv + 1)
+            _ConvBlock(width if i else in_channels, filters, branches, mode, bn_momentum, stem=i == 0)
+            for i in range(n_conv + 1)
         )
         self.dropout = nn.Dropout2d(dropout)
         self.head = (
@@ -121,21 +126,28 @@ class _ConvBlock(nn.Module):
     """Shortcut plus branches; all but the stem normalise and activate the branches' input first."""
 
     def __init__(
-        self, in_channels: int, filters: int, branches: Sequence[tuple[int, int]], mode: Mode, *, stem: bool
+        self,
+        in_channels: int,
+        filters: int,
+        branches: Sequence[tuple[int, int]],
+        mode: Mode,
+        bn_momentum: float,
+        *,
+        stem: bool,
     ) -> None:
         super().__init__()
         self.mode = mode
         width = filters * (len(branches) if mode == "conc" else 1)
-        self.before: nn.Module = nn.Identity() if stem else _activation(in_channels)
+        self.before: nn.Module = nn.Identity() if stem else _activation(in_channels, bn_momentum)
         self.branches = nn.ModuleList(
             nn.Sequential(
                 _SeparableConv(in_channels, filters, kernel, dilation),
-                _activation(filters),
+                _activation(filters, bn_momentum),
                 _SeparableConv(filters, filters, kernel, dilation),
             )
             for kernel, dilation in branches
         )
-        self.shortcut = nn.Sequential(_Pointwise(in_channels, width), _batch_norm(width))
+        self.shortcut = nn.Sequential(_Pointwise(in_channels, width), _batch_norm(width, bn_momentum))
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.before(x)
@@ -233,12 +245,12 @@ def _join(x: Tensor, step: int) -> Tensor:
     return x.reshape(-1, rows * step, columns * step, channels).permute(0, 3, 1, 2)
 
 
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+def _batch_norm(channels: int, momentum: float) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=momentum)
 
 
-def _activation(channels: int) -> nn.Sequential:
-    return nn.Sequential(_batch_norm(channels), nn.LeakyReLU(SLOPE, inplace=True))
+def _activation(channels: int, momentum: float) -> nn.Sequential:
+    return nn.Sequential(_batch_norm(channels, momentum), nn.LeakyReLU(SLOPE, inplace=True))
 
 
 def _check_arguments(

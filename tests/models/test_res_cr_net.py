@@ -202,6 +202,11 @@ def test_batch_norm_has_keras_constants():
     assert {(norm.momentum, norm.eps) for norm in norms} == {(0.01, 1e-3)}
 
 
+def test_momentum_of_batch_norm_reaches_every_layer():
+    net = ResCRNet(bn_momentum=0.2, **SMALL)
+    assert {m.momentum for m in net.modules() if isinstance(m, nn.BatchNorm2d)} == {0.2}
+
+
 def test_depthwise_convolutions_have_no_bias_and_all_others_start_at_zero():
     net = ResCRNet(**SMALL)
     convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
@@ -249,6 +254,7 @@ def test_every_block_keeps_the_size_of_the_image():
         ({"mode": "concat"}, "mode='concat' is not one of conc, add"),
         ({"dropout": 1.0}, "dropout=1.0 is a probability"),
         ({"n_lstm": 1, "recurrent_dropout": -0.1}, "recurrent_dropout=-0.1 is a probability"),
+        ({"bn_momentum": 0}, "bn_momentum=0 is the weight of the newest batch"),
         ({"in_channels": 0}, "in_channels=0"),
     ],
 )
