@@ -14,19 +14,38 @@ SOURCE_NAMES = {
     "montgomery": "Montgomery",
     "shenzhen": "Shenzhen",
     "mc_sh": "MC+SH",
+    "v7_darwin": "V7 COVID-19 CXR",
+    "qatar_covid": "COVID-19 Radiography",
+    "covid_qu_ex": "COVID-QU-Ex",
     "phantom": "phantom",
     "all": "all sets",
 }
 METRIC_NAMES = {
     "dice": "Dice",
-    "dice_pooled": "Dice, pooled",
     "iou": "IoU",
-    "iou_pooled": "IoU, pooled",
     "accuracy": "accuracy",
     "precision": "precision",
     "recall": "recall",
+    "specificity": "specificity",
+    "f1": "F1",
+    "mse": "MSE of masks",
+    "soft_dice": "soft Dice",
+    "soft_iou": "soft IoU",
+    "tanimoto": "Tanimoto",
+    "brier": "Brier score",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+    "hd95_px": "HD95, px",
+    "assd_px": "ASSD, px",
+    "nsd": "NSD",
     "loss": "loss",
 }
+REDUCTIONS = {
+    "_pooled": "pooled",
+    "_classes": "mean with background",
+    "_micro_all": "pooled over all classes",
+}
+"""How a metric was brought together, by the end of its name; without one it is the mean over images."""
 
 
 def to_float(value: object) -> float:
@@ -144,10 +163,10 @@ def structure_name(structure: str) -> str:
     """Say a structure in words.
 
     Example:
-        >>> structure_name("right_lung")
-        'right lung'
+        >>> structure_name("right_lung"), structure_name("mean")
+        ('right lung', 'mean of structures')
     """
-    return structure.replace("_", " ")
+    return "mean of structures" if structure == "mean" else structure.replace("_", " ")
 
 
 def capital(text: str) -> str:
@@ -161,5 +180,13 @@ def capital(text: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Say a metric as it is usually written."""
+    """Say a metric as it is usually written, and how it was brought together.
+
+    Example:
+        >>> metric_name("iou_pooled"), metric_name("hd95_mm")
+        ('IoU, pooled', 'HD95, mm')
+    """
+    for end, said in REDUCTIONS.items():
+        if (stem := metric.removesuffix(end)) in METRIC_NAMES and stem != metric:
+            return f"{METRIC_NAMES[stem]}, {said}"
     return METRIC_NAMES.get(metric, metric.replace("_", " "))

@@ -10,10 +10,17 @@ import pandas as pd
 import pytest
 import torch
 
+from lungseg.data.io import Radiograph
+from lungseg.data.sources.base import Reference
+from lungseg.data.store import Store
 from lungseg.errors import DataError, ResourceError
+from lungseg.metrics.boundary import Boundary, assd, hd95, nsd
+from lungseg.metrics.overlap import PER_IMAGE
+from lungseg.metrics.soft import SOFT, soft_sums
+from lungseg.metrics.surface_distances import surface_distances
 from lungseg.postprocess.published_grid import on_published_grid
 from tests.callbacks.test_epoch_table import Notes
-from tests.toy import toy_data, toy_task, toy_tester
+from tests.toy import DiscSource, toy_data, toy_task, toy_tester
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +35,38 @@ class Bright(torch.nn.Module):
         return (image - 0.55) * 20
 
 
-def evaluated(folder: Path, store: Path, *, batch_size: int = 2, notes: Notes | None = None, **data):
+def evaluated(
+    folder: Path,
+    store: Path,
+    *,
+    batch_size: int = 2,
+    notes: Notes | None = None,
+    boundary: Boundary | None = None,
+    **data,
+):
     task = toy_task()
     task.model = Bright()
     module = toy_data(store, n=6, val=4, batch_size=batch_size, **data)
     trainer, tester = toy_tester(folder)
+    tester.boundary = boundary
     if notes is not None:
         trainer.loggers = [notes]
     trainer.test(task, datamodule=module, verbose=False)
     return module, tester
 
 
-def by_hand(module, position: int) -> tuple[int, int, int, int]:
-    """Counts on the 24 x 24 grid of the published mask."""
+def logits_and_mask(module, position: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of one disc and its reference, on the 24 x 24 grid of the published mask."""
     reference, _, placement, _ = module.store.published(position)
     image = torch.from_numpy(module.store.images([position])[:, None])
     logits = Bright()(module.normalize(image))[0].numpy()
-    found, wanted = on_published_grid(logits, placement, (24, 24))[0] > 0, reference[0]
+    return on_published_grid(logits, placement, (24, 24))[0], reference[0]
+
+
+def by_hand(module, position: int) -> tuple[int, int, int, int]:
+    """Counts on the 24 x 24 grid of the published mask."""
+    logits, wanted = logits_and_mask(module, position)
+    found = logits > 0
     return (
         int((found & wanted).sum()), int((found & ~wanted).sum()), int((~found & wanted).sum()),
         int((~found & ~wanted).sum()),
@@ -60,6 +82,120 @@ def test_a_row_an_image_and_structure_with_counts_by_hand(tmp_path, store):
         assert row.tp + row.fp + row.fn + row.tn == 24 * 24
         assert row.dice == pytest.approx(2 * row.tp / (2 * row.tp + row.fp + row.fn))
         assert row.accuracy == pytest.approx((row.tp + row.tn) / 576)
+
+
+def test_a_row_has_the_sums_of_the_probabilities_and_every_measure(tmp_path, store):
+    module, _ = evaluated(tmp_path, store)
+    frame = pd.read_parquet(tmp_path / "per_sample.parquet")
+    for position, row in zip(range(2, 6), frame.to_dict("records"), strict=True):
+        logits, wanted = logits_and_mask(module, position)
+        p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        assert row["sum_pt"] == pytest.approx(p[wanted].sum(), rel=1e-6)
+        assert row["sum_p"] == pytest.approx(p.sum(), rel=1e-6)
+        assert row["sum_pp"] == pytest.approx((p**2).sum(), rel=1e-6)
+        sums = soft_sums(p.astype(np.float32)[None], wanted[None])[0]
+        for name, measure in SOFT.items():
+            assert row[name] == pytest.approx(float(measure(sums)), rel=1e-6)
+        counts = np.array([row[name] for name in ("tp", "fp", "fn", "tn")])
+        for name, measure in PER_IMAGE.items():
+            assert row[name] == float(measure(counts))
+        assert (row["n_right"], row["n_ignored"]) == (row["tp"] + row["tn"], 0)
+
+
+def test_outlines_are_measured_on_the_published_grid(tmp_path, store):
+    module, _ = evaluated(tmp_path, store, boundary=Boundary())
+    frame = pd.read_parquet(tmp_path / "per_sample.parquet")
+    for position, row in zip(range(2, 6), frame.itertuples(), strict=True):
+        logits, wanted = logits_and_mask(module, position)
+        found = surface_distances(logits > 0, wanted)
+        assert (row.hd95_px, row.assd_px) == (hd95(found), assd(found))
+    unknown = ["hd95_mm", "assd_mm", "nsd", "spacing_row_mm", "spacing_column_mm"]
+    assert frame[unknown].isna().all(axis=None)
+    assert json.loads((tmp_path / "metrics.json").read_text())["tolerance_mm"] == 2.0
+
+
+def test_without_a_boundary_metric_no_outline_is_measured(tmp_path, store):
+    evaluated(tmp_path, store)
+    assert not set(Boundary.columns) & set(pd.read_parquet(tmp_path / "per_sample.parquet").columns)
+    assert json.loads((tmp_path / "metrics.json").read_text())["tolerance_mm"] is None
+
+
+def test_millimetres_are_those_of_the_mask_s_own_grid(tmp_path, monkeypatch):
+    row, read_image = DiscSource.row, DiscSource.read_image
+
+    def twice_as_large(self, root, sample):
+        read = read_image(self, root, sample)
+        return Radiograph(np.repeat(np.repeat(read.pixels, 2, 0), 2, 1), bits=8, inverted=False, note="")
+
+    monkeypatch.setattr(DiscSource, "row", lambda self, i: {**row(self, i), "spacing_mm": (0.25, 0.5)})
+    monkeypatch.setattr(DiscSource, "read_image", twice_as_large)
+    module, _ = evaluated(tmp_path, tmp_path / "store", boundary=Boundary(tolerance_mm=1.5))
+    frame = pd.read_parquet(tmp_path / "per_sample.parquet")
+    # a mask of 24 x 24 pixels on an image of 48 x 48: its pixels are twice as large
+    assert (frame["spacing_row_mm"].unique(), frame["spacing_column_mm"].unique()) == ([0.5], [1.0])
+    for position, sample in zip(range(2, 6), frame.itertuples(), strict=True):
+        logits, wanted = logits_and_mask(module, position)
+        found = surface_distances(logits > 0, wanted, spacing=(0.5, 1.0))
+        assert (sample.hd95_mm, sample.assd_mm, sample.nsd) == (hd95(found), assd(found), nsd(found, 1.5))
+    means = json.loads((tmp_path / "metrics.json").read_text())["parts"]["val"]["all"]["lungs"]["metrics"]
+    assert means["hd95_mm"]["mean"] == pytest.approx(frame["hd95_mm"].mean())
+    assert means["hd95_mm"]["n"] == 4
+
+
+def test_left_out_pixels_count_nowhere(tmp_path, monkeypatch):
+    valid = np.ones((24, 24), bool)
+    valid[:, 12:] = False
+    monkeypatch.setattr(
+        DiscSource,
+        "read_reference",
+        lambda self, root, row, structures: Reference(self._disc(int(row["image"]))[None], 1, 0, 2, valid),
+    )
+    module, _ = evaluated(tmp_path, tmp_path / "store", boundary=Boundary())
+    frame = pd.read_parquet(tmp_path / "per_sample.parquet")
+    assert frame["n_ignored"].tolist() == [24 * 12] * 4
+    for position, row in zip(range(2, 6), frame.itertuples(), strict=True):
+        logits, wanted = logits_and_mask(module, position)
+        left = (logits > 0)[:, :12], wanted[:, :12]
+        assert (row.tp, row.tp + row.fp + row.fn + row.tn) == (int((left[0] & left[1]).sum()), 24 * 12)
+        assert row.n_right == int((left[0] == left[1]).sum())
+        assert row.sum_p == pytest.approx((1 / (1 + np.exp(-logits[:, :12].astype(np.float64)))).sum(), rel=1e-6)
+        assert row.hd95_px == hd95(surface_distances(logits > 0, wanted, valid=valid))
+
+
+class _TwoStructures(DiscSource):
+    """Both lungs as one disc, and a heart that is hardly there."""
+
+    def row(self, i):
+        return {**super().row(i), "masks": {"lungs": f"{i}", "heart": f"{i}"}}
+
+    def read_reference(self, root, row, structures):
+        disc = self._disc(int(row["image"]))
+        heart = np.zeros_like(disc)
+        heart[3, 4] = True
+        return Reference(np.stack([disc, heart]), 2, 0, 2)
+
+
+def test_a_pixel_is_right_where_every_structure_is(tmp_path, monkeypatch):
+    build = Store.build.__func__
+    monkeypatch.setattr("tests.toy.DiscSource", _TwoStructures)
+    monkeypatch.setattr(
+        Store, "build", classmethod(lambda cls, *a, **kw: build(cls, *a, **{**kw, "structures": ["lungs", "heart"]}))
+    )
+    monkeypatch.setattr(Bright, "forward", lambda self, image: torch.cat([(image - 0.55) * 20] * 2, dim=1))
+    notes = Notes()
+    module, _ = evaluated(tmp_path, tmp_path / "store", notes=notes)
+    frame = pd.read_parquet(tmp_path / "per_sample.parquet")
+    assert frame["structure"].tolist() == ["lungs", "heart"] * 4
+    for position in range(2, 6):
+        reference = module.store.published(position).masks
+        logits, _ = logits_and_mask(module, position)
+        right = ((logits > 0) == reference[0]) & ((logits > 0) == reference[1])
+        rows = frame[frame["sample_id"] == f"discs/{position:03d}"]
+        assert rows["n_right"].tolist() == [int(right.sum())] * 2
+    ((values, _),) = [told for told in notes.told if "val/dice" in told[0]]
+    both = frame.groupby("sample_id")["dice"].mean().mean()
+    assert values["val/dice"] == pytest.approx(both)  # as after each epoch: the mean over structures
+    assert values["val/heart/dice"] == pytest.approx(frame.loc[frame["structure"] == "heart", "dice"].mean())
 
 
 def test_a_row_says_whose_image_it_is_and_what_is_known(tmp_path, store):

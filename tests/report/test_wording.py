@@ -7,6 +7,7 @@ import math
 import pytest
 
 from lungseg.report.wording import (
+    METRIC_NAMES,
     capital,
     count,
     decimal,
@@ -118,7 +119,43 @@ def test_known_names_are_written_as_usual_and_others_as_they_are():
     assert (part_name("val"), part_name("mine")) == ("validation", "mine")
     assert (source_name("mc_sh"), source_name("mine")) == ("MC+SH", "mine")
     assert (metric_name("iou_pooled"), metric_name("my_metric")) == ("IoU, pooled", "my metric")
-    assert structure_name("left_clavicle") == "left clavicle"
+    assert (structure_name("left_clavicle"), structure_name("mean")) == ("left clavicle", "mean of structures")
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ("hd95_px", "HD95, px"),
+        ("soft_dice", "soft Dice"),
+        ("recall_pooled", "recall, pooled"),
+        ("iou_classes", "IoU, mean with background"),
+        ("tanimoto_micro_all", "Tanimoto, pooled over all classes"),
+        ("my_metric_pooled", "my metric pooled"),  # not one of ours: left as it is
+        ("_pooled", " pooled"),
+    ],
+)
+def test_the_name_of_a_metric_says_how_it_was_brought_together(metric: str, text: str):
+    assert metric_name(metric) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("v7_darwin", "V7 COVID-19 CXR"),
+        ("qatar_covid", "COVID-19 Radiography"),
+        ("covid_qu_ex", "COVID-QU-Ex"),
+    ],
+)
+def test_the_sets_of_covid_have_their_published_names(source: str, text: str):
+    assert source_name(source) == text
+
+
+def test_every_metric_that_evaluation_writes_has_a_name():
+    from lungseg.metrics.boundary import Boundary
+    from lungseg.metrics.overlap import PER_IMAGE
+    from lungseg.metrics.soft import SOFT
+
+    assert {*PER_IMAGE, *SOFT, *Boundary.columns} <= set(METRIC_NAMES)
 
 
 def test_a_capital_leaves_the_rest_as_it_is():
