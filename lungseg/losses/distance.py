@@ -30,7 +30,8 @@ def signed_distance(mask: Tensor, valid: Tensor | None = None) -> Tensor:
     to_inside, to_outside = distance_to(torch.stack([inside, outside]))
     distance = torch.where(mask > 0, 0.5 - to_outside, to_inside - 0.5)
     has_boundary = inside.flatten(2).any(dim=2) & outside.flatten(2).any(dim=2)
-    return distance.where(has_boundary[..., None, None], 0).to(mask.dtype)
+    # masked_fill and not where: on a GPU, the number that `where` takes is copied there, and waited for
+    return distance.masked_fill(~has_boundary[..., None, None], 0).to(mask.dtype)
 
 
 def distance_to(target: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def _distance_on_device(target: Tensor) -> Tensor:
     (Felzenszwalb and Huttenlocher 2012, doi:10.4086/toc.2012.v008a019, without their lower envelope: a device is
     quicker at trying all.)
     """
-    squares = torch.where(target, 0.0, torch.inf)
+    squares = torch.zeros_like(target, dtype=torch.float32).masked_fill(~target, torch.inf)
     for dim in (-1, -2):
         side = squares.shape[dim]
         at = torch.arange(side, device=target.device, dtype=squares.dtype)

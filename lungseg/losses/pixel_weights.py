@@ -66,7 +66,7 @@ def inverse_volume(volume: Tensor) -> Tensor:
     present = volume > 0
     # relative to the smallest class, since V^-4 of a large image has few digits left in float32
     smallest = volume.masked_fill(~present, torch.inf).amin(dim=-1, keepdim=True)
-    share = (smallest / volume).where(present, 1) ** 2
+    share = (smallest / volume).masked_fill(~present, 1) ** 2
     return share * share.sum(dim=-1, keepdim=True) / (share**2).sum(dim=-1, keepdim=True)
 
 

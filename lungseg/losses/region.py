@@ -74,7 +74,7 @@ class RegionLoss(nn.Module):
         check_choice("empty", empty, ("penalise", "ignore", "formula"))
         self.alpha = alpha
         self.beta = beta
-        self.smooth = smooth
+        self._smooth = smooth  # of this formula: Dice gives half of its own
         self.per_image = per_image
         self.empty = empty
         self.include_background = include_background
@@ -89,7 +89,7 @@ class RegionLoss(nn.Module):
         pixels = (2, 3) if self.per_image else (0, 2, 3)
         overlap = (probability * truth).sum(dim=pixels)
         predicted, size = probability.sum(dim=pixels), truth.sum(dim=pixels)
-        top = overlap + self.smooth
+        top = overlap + self._smooth
         loss = 1 - top / (top + self.alpha * (predicted - overlap) + self.beta * (size - overlap))
         if self.empty == "penalise":
             # (B, 1) or (1,), in the shape of the sums; images without a valid pixel do not count in the end

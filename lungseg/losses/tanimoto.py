@@ -138,7 +138,7 @@ class TanimotoLoss(nn.Module):
             weight = weight / _mean(weight, valid, summed)
         if self.weights in ("contour", "both"):
             weight = weight**2
-        return weight if valid is None else weight.where(valid > 0, 0)
+        return weight if valid is None else weight.masked_fill(valid == 0, 0)
 
     def _index(self, probability: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
         """Tanimoto coefficient of each problem: (B, G), or (G,) where the batch is summed."""
