@@ -206,3 +206,17 @@ def test_ranges_out_of_bounds_are_refused_under_their_key(wrong):
     ((key, value),) = wrong.items()
     with pytest.raises(ConfigError, match=rf"augment\.{key}={value}"):
         KerasAffine(**wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_batch_on_the_gpu_is_moved_as_on_the_processor():
+    affine = KerasAffine()
+    drawn = [affine.sample(seed=0, epoch=0, key=key, height=300, width=340) for key in range(4)]
+    images = torch.from_numpy(noise() / np.float32(255)).expand(4, 1, 300, 340).contiguous()
+    planes = torch.from_numpy(discs()).expand(4, 3, 300, 340).contiguous()
+    here = affine.apply_batch(images, planes, drawn)
+    there = affine.apply_batch(images.cuda(), planes.cuda(), drawn)
+    torch.testing.assert_close(there[0].cpu(), here[0], atol=0.02 / 255, rtol=0)
+    # a mask's value may be a rounding error away from 1/2
+    assert (there[1].cpu() != here[1]).float().mean() < 1e-5
