@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from lungseg.models.unet import UNet
+from tests.models.plain import Plain, drawn
 
 SMALL = (2, 3)
 
@@ -46,31 +47,20 @@ def test_levels_halve_by_pooling_and_come_back():
     assert sizes == down + down[-2::-1]
 
 
-def test_logits_are_those_of_plain_calls_in_the_papers_order():
+def test_logits_are_those_of_plain_calls():
     torch.manual_seed(0)
-    net = UNet(features=SMALL, num_classes=2).eval()
+    net = drawn(UNet(features=SMALL, num_classes=2))
+    image = torch.randn(1, 1, 8, 12)
+    plain = Plain(net)
     with torch.no_grad():
-        for value in net.state_dict().values():
-            if value.ndim == 1:  # biases, scales and statistics off their 0 and 1
-                value.copy_(torch.rand(value.shape) + 0.5)
-        weights = iter(net.state_dict().values())
-
-        def twice(x: torch.Tensor) -> torch.Tensor:
-            for _ in range(2):
-                x = F.conv2d(x, next(weights), next(weights), padding=1)
-                gamma, beta, mean, var, _ = (next(weights) for _ in range(5))
-                x = F.relu(F.batch_norm(x, mean, var, gamma, beta, eps=1e-3))
-            return x
-
-        image = torch.randn(1, 1, 8, 12)
-        fine = twice(image)
-        middle = twice(F.max_pool2d(fine, 2))
-        coarse = twice(F.max_pool2d(middle, 2))
-        ups = [(next(weights), next(weights)) for _ in range(2)]
-        x = twice(torch.cat((F.conv_transpose2d(coarse, *ups[0], stride=2), middle), dim=1))
-        x = twice(torch.cat((F.conv_transpose2d(x, *ups[1], stride=2), fine), dim=1))
-        torch.testing.assert_close(net(image), F.conv2d(x, next(weights), next(weights)))
-    assert next(weights, None) is None
+        fine = plain(image, 1, 1)
+        middle = plain(F.max_pool2d(fine, 2), 1, 1)
+        coarse = plain(F.max_pool2d(middle, 2), 1, 1)
+        ups = [plain.pair() for _ in SMALL]
+        x = plain(torch.cat((F.conv_transpose2d(coarse, *ups[0], stride=2), middle), dim=1), 1, 1)
+        x = plain(torch.cat((F.conv_transpose2d(x, *ups[1], stride=2), fine), dim=1), 1, 1)
+        torch.testing.assert_close(net(image), F.conv2d(x, *plain.pair()))
+    assert plain.done()
 
 
 def test_padding_repeats_the_last_row_and_column():
