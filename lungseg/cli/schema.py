@@ -24,11 +24,12 @@ class PathsSchema:
 
 @dataclass
 class PaperSchema:
-    """What a paper printed."""
+    """What a paper printed, and which of our metrics it is held against."""
 
     key: str | None = None
     row: Any = None
     reported: dict[str, float] = field(default_factory=dict)
+    compare: dict[str, Any] = field(default_factory=dict)
     note: str | None = None
 
 

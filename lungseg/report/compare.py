@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from lungseg.stats.paired import Difference, paired_difference
 
 # Keys that say where a run lies or how it is logged, not what it is.
 _PLACES = ("paths", "logger", "run_dir", "resume", "hydra", "name", "checkpoint")
-COMPARED = ("dice", "dice_pooled", "iou", "accuracy", "precision", "recall")
+COMPARED = ("dice", "dice_pooled", "iou", "accuracy", "precision", "recall", "hd95_mm", "nsd")
+_NAMED_APART = ("split.fold", "seed")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Repeats:
 
 
 def label_runs(runs: Sequence[Run]) -> dict[str, Run]:
-    """Give each run a letter and its name, and its seed or fold where runs of one name differ in it.
+    """Give each run a letter and its name, and where runs of one name differ in their seed, fold or overrides, these.
 
     Example:
         >>> from pathlib import Path
@@ -71,11 +73,26 @@ def label_runs(runs: Sequence[Run]) -> dict[str, Run]:
         same = [other for other in runs if other.name == run.name]
         more = [
             f", {key.rpartition('.')[2]} {run.get(key)}"
-            for key in ("split.fold", "seed")
+            for key in _NAMED_APART
             if run.get(key) is not None and len({other.get(key) for other in same}) > 1
         ]
-        found[f"{_letters(place)} {run.name}{''.join(more)}"] = run
+        more += [f", {swept}" for swept in _swept(run, same)]
+        # where a sweep varies one experiment, its name would be the same in every label
+        name = run.name if len(same) < len(runs) or not _swept(run, same) else ""
+        found[f"{_letters(place)} " + f"{name}{''.join(more)}".removeprefix(", ")] = run
     return found
+
+
+def _swept(run: Run, same: Sequence[Run]) -> list[str]:
+    """What a sweep varied among runs of one name, as its overrides say it, without seed and fold."""
+    lines = [line.lstrip("+") for line in run.overrides]
+    others = [{line.lstrip("+") for line in other.overrides} for other in same]
+    apart = [line.partition("=") for line in lines if not all(line in given for given in others)]
+    return [
+        f"{key.rpartition('.')[2]} {value}"
+        for key, _, value in apart
+        if key not in _NAMED_APART and key.partition(".")[0] not in _PLACES
+    ]
 
 
 def _letters(place: int) -> str:
@@ -167,7 +184,7 @@ def comparison_table(labelled: Mapping[str, Run], part: str) -> Table | None:
             Cell(listed([source_name(name) for name in run.tested_on(part)])),
             *([Cell(structure_name(scores.structure))] if len(structures) > 1 else []),
             Cell(count(scores.n), sub="" if scores.n_subjects is None else some(scores.n_subjects, "patient")),
-            *(interval_cell(scores.metric(name)) for name in shown),
+            *(interval_cell(scores.metric(name), digits=2 if name.endswith("_mm") else 4) for name in shown),
             Cell(decimal(scores.metric("dice").sd)),
             Cell(count(scores.n_empty)),
             Cell(count(scores.n_missed), tone="warn" if scores.n_missed else ""),
@@ -175,6 +192,79 @@ def comparison_table(labelled: Mapping[str, Run], part: str) -> Table | None:
         for label, run, scores in found
     )
     return Table(columns, rows, caption=part_caption(part, structures), sortable=True)
+
+
+def cost_table(labelled: Mapping[str, Run]) -> Table | None:
+    """What each network costs beside what it reaches: parameters, multiply-accumulates, seconds.
+
+    Args:
+        labelled: runs by their label.
+
+    Returns:
+        The table; None when of no training run the multiply-accumulates or the seconds are known.
+    """
+    found = {label: run for label, run in labelled.items() if run.verb == "train"}
+    if not any(to_count(run.model.get("macs")) or _seconds(run) for run in found.values()):
+        return None
+    columns = (
+        Column("Run", numeric=False),
+        Column("Dice"),
+        Column("Parameters"),
+        Column("GMAC"),
+        Column("Seconds per epoch"),
+        Column("Device", numeric=False),
+    )
+    rows = tuple(
+        (
+            Cell(label, sub=net_name(run)),
+            _dice(run),
+            Cell(count(to_count(run.model.get("parameters")))),
+            Cell(decimal(to_float(run.model.get("macs")) / 1e9, 2), sub=_sides(run.model.get("input_size"))),
+            Cell(decimal(_seconds(run) or math.nan, 1), sub=_batches(run)),
+            Cell(_device(run)),
+        )
+        for label, run in found.items()
+    )
+    note = (
+        "GMAC = 10⁹ multiply-accumulates of one forward pass of one image at the input size. Seconds per epoch: the "
+        "median over the run’s epochs, training and validation; comparable on one device at one batch size only."
+    )
+    return Table(columns, rows, note=note, sortable=True)
+
+
+def _dice(run: Run) -> Cell:
+    main = run.main()
+    if main is None:
+        return Cell("–", tone="muted")
+    return interval_cell(main.metric("dice"))
+
+
+def _seconds(run: Run) -> float | None:
+    """Median seconds of an epoch."""
+    if run.epochs is None or "seconds" not in run.epochs:
+        return None
+    median = float(run.epochs["seconds"].median())
+    return median if median > 0 else None
+
+
+def _batches(run: Run) -> str:
+    size = to_count(run.get("data.batch_size"))
+    return "" if size is None else f"batches of {size}"
+
+
+def _sides(size: object) -> str:
+    if not isinstance(size, list) or not size:
+        return ""
+    return "at " + " x ".join(count(to_count(side)) for side in size)
+
+
+def _device(run: Run) -> str:
+    hardware = run.env.get("hardware")
+    known = hardware if isinstance(hardware, Mapping) else {}
+    gpus = known.get("gpu")
+    on_cpu = run.get("trainer.accelerator") == "cpu"
+    names = list(dict.fromkeys(str(name) for name in gpus)) if isinstance(gpus, list) and not on_cpu else []
+    return listed(names) or str(known.get("cpu") or "–")
 
 
 def parts_of(runs: Sequence[Run]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lungseg.report.blocks import Cell, Column, Table
+from lungseg.report.convention import conventions_tested, conventions_trained, each, others
 from lungseg.report.reader import Run, Scores
 from lungseg.report.wording import capital, count, decimal, listed, part_name, source_name, span, structure_name
 
@@ -22,6 +23,13 @@ class _Net:
     trained_on: tuple[str, ...]
     name: str
     scores: dict[str, Scores] = field(default_factory=dict)
+    trained: dict[str, str] = field(default_factory=dict)
+    tested: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def other_labels(self) -> frozenset[str]:
+        """Sets whose masks are of another convention than those that the network was trained on."""
+        return frozenset(others(self.trained, self.tested)) & frozenset(self.scores)
 
 
 def cross_table(runs: Sequence[Run], structure: str) -> Table | None:
@@ -60,6 +68,9 @@ def cross_table(runs: Sequence[Run], structure: str) -> Table | None:
         "Mean Dice, [95 % interval over patients], number of images. Outlined: a set that the net was trained on, "
         "other patients of it; the rest are external tests. Stronger colour: the greater figure of this table."
     )
+    if any(net.other_labels for net in nets):
+        known = {name: convention for net in nets for name, convention in (net.trained | net.tested).items()}
+        note += f" Other labels: the masks define the lungs otherwise than those trained on ({each(known)})."
     return Table(columns, rows, caption=capital(structure_name(structure)), note=note)
 
 
@@ -80,6 +91,8 @@ def _nets(runs: Sequence[Run], structure: str) -> list[_Net]:
         named = run.metrics.get("trained_run")
         trained = Path(str(named)) if named and run.verb != "train" else run.folder
         net = nets.setdefault(str(trained.resolve()), _Net(run.trained_on(), trained.resolve().name))
+        net.trained |= conventions_trained(run)
+        net.tested |= conventions_tested(run)
         for part in parts:
             for scores in run.scores():
                 if (scores.part, scores.structure) == (part, structure) and scores.source != "all":
@@ -95,6 +108,7 @@ def _cell(net: _Net, source: str, means: Sequence[float]) -> Cell:
     width = max(means, default=0.0) - min(means, default=0.0)
     heat = (found.mean - min(means)) / width if width > 0 and math.isfinite(found.mean) else None
     part = "" if scores.part == "test" else f", {part_name(scores.part)}"
+    part += ", other labels" if source in net.other_labels else ""
     return Cell(
         decimal(found.mean),
         sub=f"{span(found.low, found.high)} n = {count(scores.n)}{part}".strip(),

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from lungseg.report.blocks import Figure
 from lungseg.report.paper import Paper
 from lungseg.report.reader import Run
-from lungseg.report.wording import decimal, source_name, structure_name
+from lungseg.report.wording import decimal, metric_name, source_name, structure_name
 from lungseg.stats.bootstrap import Interval, mean_interval
 
 INK, MUTED, RULE, FIRST, SECOND, THIRD = "#1b1f23", "#5c656d", "#dfe3e6", "#0072b2", "#d55e00", "#9a6fb0"
@@ -112,6 +112,37 @@ def validation_figure(runs: Mapping[str, Run]) -> Figure | None:
         axes.legend(frameon=False, fontsize=7, loc="lower right", handlelength=1.6)
         _title(axes, "Dice, validation")
         return _figure("validation", canvas, f"Validation Dice by epoch: {', '.join(label for label, _ in shown)}.")
+
+
+def multiple_figures(runs: Mapping[str, Run]) -> tuple[Figure, ...]:
+    """Training and validation Dice of each run in a small drawing of its own, all on one scale (at most twelve).
+
+    Args:
+        runs: by their label.
+
+    Returns:
+        A figure per run with epochs; none where there are fewer than two such runs.
+    """
+    shown = {label: run.epochs for label, run in runs.items() if run.epochs is not None and len(run.epochs) > 1}
+    lines = {label: found for label, epochs in list(shown.items())[:12] if (found := _dice_lines(epochs))}
+    if len(lines) < 2:
+        return ()
+    values = np.concatenate([y[np.isfinite(y)] for found in lines.values() for _, _, y, _ in found])
+    # a first epoch near 0 would leave no room for the rest: the scale begins where nine tenths of the values lie above
+    low = math.floor(20 * float(np.quantile(values, 0.1)) - 0.5) / 20
+    limits = (max(0.0, low), min(1.0, float(values.max()) + 0.01))
+    return tuple(
+        _curves("dice", label, found, None, file=f"epochs_{place}", limits=limits)
+        for place, (label, found) in enumerate(lines.items(), 1)
+    )
+
+
+def _dice_lines(epochs: pd.DataFrame) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any], str]]:
+    return [
+        (label, epochs["epoch"].to_numpy(), epochs[column].to_numpy(dtype=float), colour)
+        for label, column, colour in (("training", "train/dice", FIRST), ("validation", "val/dice", SECOND))
+        if column in epochs and epochs[column].notna().any()
+    ]
 
 
 def distribution_figure(
@@ -210,8 +241,11 @@ def _curves(
     title: str,
     lines: Sequence[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any], str]],
     dots: tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
+    *,
+    file: str | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Figure:
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": file or name}):
         canvas, axes = _canvas(2.5)
         if dots is not None:
             label, x, y = dots
@@ -220,12 +254,15 @@ def _curves(
             keep = np.isfinite(y)
             marker = "o" if keep.sum() <= 3 else None
             axes.plot(x[keep], y[keep], color=colour, linewidth=1.6, label=label, marker=marker, markersize=4)
+        if limits is not None:
+            axes.set_ylim(limits)
         _epoch_axis(axes)
         spot: Any = {"loss": "upper right", "dice": "lower right"}[name]
         axes.legend(frameon=False, fontsize=8.5, loc=spot, handlelength=1.4, labelcolor=MUTED)
         _title(axes, title)
         said = [f"{label} {decimal(float(y[np.isfinite(y)][-1]))}" for label, _, y, _ in lines]
-        return _figure(f"curve_{name}", canvas, f"{title} by epoch. Last: {', '.join(said)}.")
+        what = title if file is None else f"{title}: {metric_name(name)}"
+        return _figure(file or f"curve_{name}", canvas, f"{what} by epoch. Last: {', '.join(said)}.")
 
 
 def _canvas(height: float) -> tuple[Canvas, Axes]:

@@ -9,6 +9,7 @@ from lungseg.report.blocks import Block, Figures, Page, Points, Section, Text
 from lungseg.report.compare import (
     Pair,
     comparison_table,
+    cost_table,
     label_runs,
     learned_from,
     paired_table,
@@ -20,8 +21,10 @@ from lungseg.report.compare import (
     tested_images,
     together_interval,
 )
+from lungseg.report.convention import crossed
 from lungseg.report.cross import cross_table
-from lungseg.report.figures import forest_figure, validation_figure
+from lungseg.report.figures import forest_figure, multiple_figures, validation_figure
+from lungseg.report.paper_tables import paper_blocks
 from lungseg.report.reader import Run
 from lungseg.report.single import HOW_TO_READ, banners
 from lungseg.report.wording import capital, count, decimal, listed, part_name, span, structure_name
@@ -40,6 +43,8 @@ def several_page(runs: Sequence[Run], *, title: str | None = None) -> Page:
     labelled = label_runs(runs)
     sections = [
         Section("Side by side", "results", _side_by_side(labelled)),
+        Section("Paper and ours", "paper", paper_blocks(labelled)),
+        Section("Cost", "cost", _cost(labelled)),
         Section("Paired differences", "paired", _paired(labelled)),
         Section("Across data sets", "cross", _cross(runs)),
         Section("Repeated runs", "repeats", _repeated(labelled)),
@@ -113,7 +118,15 @@ def _side_by_side(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
     grids = {str(run.metrics.get("grid")) for run in runs if run.metrics.get("grid")}
     if len(grids) > 1:
         blocks.insert(0, Text(f"These runs were scored on different grids ({listed(sorted(grids))}).", tone="warn"))
+    said = [f"{label}: {text}" for label, run in labelled.items() if (text := crossed(run))]
+    if said:
+        blocks.append(Text(" ".join(said), tone="warn"))
     return tuple(blocks)
+
+
+def _cost(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
+    table = cost_table(labelled)
+    return (table,) if table is not None else ()
 
 
 def _paired(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
@@ -129,8 +142,11 @@ def _paired(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
     if len(said) <= 12:
         blocks.append(Points(tuple(said)))
     blocks.append(paired_table(found, first))
+    several = len({(pair.part, pair.structure) for pair in found}) > 1
     rows = [
         (f"{pair.label}, {structure_name(pair.structure)}, {part_name(pair.part)}", pair.difference.interval)
+        if several
+        else (pair.label, pair.difference.interval)
         for pair in found
         if pair.difference is not None
     ]
@@ -163,7 +179,8 @@ def _repeated(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
 
 def _training(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
     figure = validation_figure(labelled)
-    return (Figures((figure,)),) if figure is not None else ()
+    singles = multiple_figures(labelled)
+    return tuple(Figures(found) for found in ((figure,) if figure is not None else (), singles) if found)
 
 
 def _gaps(labelled: Mapping[str, Run]) -> tuple[Block, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from lungseg.report.blocks import Block, Figure, Figures, Folded, Page, Points, Section, Text, Tile
+from lungseg.report.convention import crossed, mixed
 from lungseg.report.figures import curve_figures, distribution_figure
 from lungseg.report.paper import paper_of, paper_section
 from lungseg.report.pictures import overlay_blocks
 from lungseg.report.reader import Run, Scores
 from lungseg.report.tables import (
+    boundary_table,
     environment_blocks,
     epochs_table,
     net_name,
@@ -116,7 +118,12 @@ def summary(run: Run) -> str:
 
 
 def banners(run: Run) -> tuple[Text, ...]:
-    """Say how a run ended that did not end well."""
+    """Say how a run ended that did not end well, and that a net was trained on labels that contradict each other."""
+    said = mixed(run)
+    return (*_ending(run), *([Text(said, tone="warn")] if said else []))
+
+
+def _ending(run: Run) -> tuple[Text, ...]:
     if run.state == "done":
         return ()
     said, tone = STATES.get(run.state, (f"This run is {run.state}.", "warn"))
@@ -158,7 +165,10 @@ def _results(run: Run) -> tuple[Block, ...]:
     parts = list(dict.fromkeys(found.part for found in run.scores()))
     if "test" not in parts and "val" in parts:
         blocks.append(Text("These are validation figures: this run has no test part.", tone="warn"))
-    blocks += [table for part in parts if (table := results_table(run, part)) is not None]
+    if said := crossed(run):
+        blocks.append(Text(said, tone="warn"))
+    tables = [made(run, part) for part in parts for made in (results_table, boundary_table)]
+    blocks += [table for table in tables if table is not None]
     figures = _distributions(run, parts)
     if figures:
         blocks.append(Figures(tuple(figures)))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lungseg.report.blocks import Block, Cell, Column, Facts, Table, Text
+from lungseg.report.convention import convention_fact
 from lungseg.report.paper import Paper, epoch_columns
 from lungseg.report.reader import Run, Scores
 from lungseg.report.wording import (
@@ -290,7 +291,7 @@ def run_facts(run: Run) -> Facts:
         ("Checkpoint", _checkpoint(checkpoint)),
         ("Scored on", _grid(run)),
         ("Trained on", listed([source_name(name) for name in run.trained_on()]) if run.verb != "train" else ""),
-        ("Convention", str(run.data.get("convention") or "")),
+        ("Convention", convention_fact(run)),
         ("Time", duration(to_float(run.status.get("seconds")))),
         ("Folder", run.folder.resolve().name),
     ]

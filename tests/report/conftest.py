@@ -56,8 +56,25 @@ def write_run(
     n_boot: int = 200,
     overlays: bool = True,
     pictures: int = 3,
+    config: dict[str, Any] | None = None,
+    overrides: tuple[str, ...] = (),
+    model: dict[str, Any] | None = None,
+    counts: dict[str, int] | None = None,
+    convention: Any = "",
+    trained_convention: Any = None,
+    metrics: dict[str, float] | None = None,
 ) -> Path:
-    """Write a run folder; `sets` is {part: {source: n}}, by default 51 test images of JSRT."""
+    """Write a run folder.
+
+    Args:
+        folder: to be made.
+        sets: {part: {source: n}}, by default 51 test images of JSRT.
+        config, model: further keys of config.yaml and model.json.
+        overrides: further lines of overrides.yaml.
+        counts: images of each part of the split.
+        convention, trained_convention: of data.json and metrics.json.
+        metrics: further metrics of all parts, by their mean; the interval is 0.01 to either side.
+    """
     sets = {"test": {"jsrt": 51}} if sets is None else sets
     folder.mkdir(parents=True)
     generator = np.random.default_rng([seed, fold or 0, *name.encode(), *folder.name.encode()])
@@ -70,7 +87,7 @@ def write_run(
         ignore_index=True,
     )
     done = state == "done"
-    config = {
+    base = {
         "name": name,
         "seed": seed,
         "data": {"sources": {source: {} for source in trained_on}, "structures": list(structures), "batch_size": 4},
@@ -83,8 +100,8 @@ def write_run(
         "paths": {"outputs": str(folder.parent)},
         "paper": {"key": "resunet", "row": None, "reported": {}, "note": None} if paper is None else paper,
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (folder / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={name}", f"seed={seed}"]))
+    (folder / "config.yaml").write_text(yaml.safe_dump({**base, **(config or {})}, sort_keys=False))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={name}", f"seed={seed}", *overrides]))
     _json(
         folder / "status.json",
         {
@@ -110,14 +127,14 @@ def write_run(
             },
             "split": {
                 "strategy": "published", "seed": seed, "hash": "9f2c1ab04d" * 6 + "77e1", "by": "subject",
-                "counts": {"train": 174, "val": 21, "test": 51},
+                "counts": {"train": 174, "val": 21, "test": 51} if counts is None else counts,
             },
-            "preprocess": "resize 256x256 (area)", "structures": list(structures), "convention": "",
+            "preprocess": "resize 256x256 (area)", "structures": list(structures), "convention": convention,
         },
     )  # fmt: skip
     if verb == "train":
         size = {"class": "ResUNet", "parameters": parameters, "trainable": parameters, "in_channels": 1}
-        _json(folder / "model.json", size)
+        _json(folder / "model.json", {**size, **(model or {})})
         _epochs(epochs if done else max(1, epochs // 3), dice, lr, generator).to_csv(folder / "epochs.csv", index=False)
         split = samples[["sample_id", "subject_id", "source", "part"]].drop_duplicates()
         split.to_parquet(folder / "split.parquet")
@@ -129,7 +146,8 @@ def write_run(
         {
             "checkpoint": {"file": "checkpoints/best.ckpt", "which": "best", "epoch": 17, "step": 748},
             "grid": "published", "threshold": 0.5, "trained_on": list(trained_on), "trained_run": trained_run,
-            "parts": _parts(samples, n_boot), "seconds": 12.3, "n_boot": n_boot, "bootstrap_seed": 0,
+            "parts": _parts(samples, n_boot, metrics or {}), "seconds": 12.3, "n_boot": n_boot, "bootstrap_seed": 0,
+            **({} if trained_convention is None else {"trained_convention": trained_convention}),
         },
     )  # fmt: skip
     if overlays:
@@ -177,18 +195,18 @@ def _samples(
     return pd.DataFrame(rows)
 
 
-def _parts(samples: pd.DataFrame, n_boot: int) -> dict[str, Any]:
+def _parts(samples: pd.DataFrame, n_boot: int, more: dict[str, float]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part, of_part in samples.groupby("part", sort=False):
         groups = {"all": of_part, **{str(source): rows for source, rows in of_part.groupby("source")}}
         found[str(part)] = {
-            source: {str(name): _entry(rows, n_boot) for name, rows in group.groupby("structure", sort=False)}
+            source: {str(name): _entry(rows, n_boot, more) for name, rows in group.groupby("structure", sort=False)}
             for source, group in groups.items()
         }
     return found
 
 
-def _entry(rows: pd.DataFrame, n_boot: int) -> dict[str, Any]:
+def _entry(rows: pd.DataFrame, n_boot: int, more: dict[str, float]) -> dict[str, Any]:
     subjects = rows["subject_id"].to_list()
     metrics = {
         name: _plain(mean_interval(rows[name], subjects, n_boot=n_boot))
@@ -198,6 +216,7 @@ def _entry(rows: pd.DataFrame, n_boot: int) -> dict[str, Any]:
     metrics["dice_pooled"] = _plain(pooled_interval(2 * rows["tp"], both, subjects, n_boot=n_boot))
     metrics["iou_pooled"] = _plain(pooled_interval(rows["tp"], both - rows["tp"], subjects, n_boot=n_boot))
     n = len(rows)
+    metrics |= {name: _plain(Interval(mean, 0.02, mean - 0.01, mean + 0.01, n, n)) for name, mean in more.items()}
     return {"n": n, "n_subjects": n, "n_empty": 0, "n_missed": 0, "n_false": 0, "metrics": metrics}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from lungseg.report.compare import (
     comparison_table,
     config_difference,
+    cost_table,
     label_runs,
     learned_from,
     paired_table,
@@ -31,6 +33,28 @@ def test_more_than_26_runs_get_two_letters(make_run: Callable[..., Path]):
     assert [label.split()[0] for label in label_runs([run] * 28)][-3:] == ["Z", "AA", "AB"]
 
 
+def test_runs_of_a_sweep_are_told_apart_by_what_it_varied(make_run: Callable[..., Path]):
+    runs = [
+        read_run(make_run(str(place), overrides=(f"model.encoder={name}", "debug=smoke", f"paths.outputs={name}")))
+        for place, name in enumerate(("resnet34", "efficientnet-b1"))
+    ]
+    assert list(label_runs(runs)) == ["A encoder resnet34", "B encoder efficientnet-b1"]
+
+
+def test_a_sweep_beside_another_experiment_keeps_its_name(make_run: Callable[..., Path]):
+    runs = [read_run(make_run(loss, overrides=(f"++loss={loss}",))) for loss in ("bce", "dice")]
+    assert list(label_runs([*runs, read_run(make_run("c", name="other"))])) == [
+        "A resunet_jsrt, loss bce",
+        "B resunet_jsrt, loss dice",
+        "C other",
+    ]
+
+
+def test_a_sweep_over_seeds_too_names_both(make_run: Callable[..., Path]):
+    runs = [read_run(make_run(f"{seed}", seed=seed, overrides=(f"loss=l{seed}",))) for seed in range(2)]
+    assert list(label_runs(runs)) == ["A seed 0, loss l0", "B seed 1, loss l1"]
+
+
 def test_a_run_is_described_by_what_it_sets_otherwise(make_run: Callable[..., Path]):
     a, b = read_run(make_run("a")), read_run(make_run("b", lr=0.0003, name="other"))
     assert config_difference(b, a) == ["optimizer.lr=0.0003"]
@@ -44,6 +68,43 @@ def test_all_runs_of_a_part_stand_in_one_table(make_run: Callable[..., Path]):
     assert table is not None
     assert [row[0].text[0] for row in table.rows] == ["A", "B"]
     assert comparison_table(labelled, "val") is None
+
+
+def test_what_a_net_costs_stands_beside_its_dice(make_run: Callable[..., Path]):
+    net = {"macs": 7_812_000_000, "input_size": [300, 340]}
+    run = read_run(make_run("a", model=net, parameters=24_430_097, epochs=3))
+    assert run.epochs is not None
+    run.epochs["seconds"] = [900.0, 50.0, 51.5]  # the first epoch warms up: the median is not moved by it
+    table, main = cost_table({"A": run}), run.main()
+    assert table is not None
+    assert main is not None
+    (row,) = table.rows
+    dice = f"{main.metric('dice').mean:.4f}"
+    assert [cell.text for cell in row] == ["A", dice, "24,430,097", "7.81", "51.5", "AMD EPYC 9V74"]
+    assert [row[place].sub for place in (0, 3, 4)] == ["ResUNet", "at 300 x 340", "batches of 4"]
+
+
+def test_the_device_is_the_gpu_where_the_run_used_one(make_run: Callable[..., Path]):
+    run = read_run(make_run("a"))
+    two = {**run.env, "hardware": {"cpu": "EPYC", "gpu": ["H100", "H100"]}}
+    on_gpu = dataclasses.replace(run, env=two)
+    on_cpu = dataclasses.replace(on_gpu, config={**run.config, "trainer": {"accelerator": "cpu"}})
+    table = cost_table({"A": on_gpu, "B": on_cpu})
+    assert table is not None
+    assert [row[-1].text for row in table.rows] == ["H100", "EPYC"]
+
+
+def test_runs_of_unknown_cost_have_no_table(make_run: Callable[..., Path]):
+    evaluation = read_run(make_run("a", verb="evaluate", trained_on=("jsrt",)))
+    unknown = dataclasses.replace(read_run(make_run("b")), epochs=None)
+    assert cost_table({"A": evaluation, "B": unknown}) is None
+
+
+def test_outlines_stand_in_the_comparison_where_they_were_measured(make_run: Callable[..., Path]):
+    table = comparison_table({"A": read_run(make_run("a", metrics={"hd95_mm": 4.256}))}, "test")
+    assert table is not None
+    place = [column.title for column in table.columns].index("HD95, mm")
+    assert (table.rows[0][place].text, table.rows[0][place].sub) == ("4.26", "[4.25, 4.27]")
 
 
 def test_each_run_is_paired_with_the_first(make_run: Callable[..., Path]):

@@ -31,3 +31,24 @@ def test_rows_are_trained_on_columns_tested_on(make_run: Callable[..., Path]):
 
 def test_a_single_set_makes_no_cross_table(make_run: Callable[..., Path]):
     assert cross_table([read_run(make_run("a")), read_run(make_run("b"))], "lungs") is None
+
+
+def test_a_set_with_other_labels_is_marked_and_explained(make_run: Callable[..., Path]):
+    jsrt = make_run("jsrt", sets={"test": {"jsrt": 8}}, convention={"jsrt": "without_heart"})
+    sets = {"test": {"montgomery": 6, "v7_darwin": 5}}
+    conventions = {"montgomery": "without_heart", "v7_darwin": "with_heart"}
+    elsewhere = make_run("ev", verb="evaluate", sets=sets, trained_run=str(jsrt), convention=conventions)
+    table = cross_table([read_run(jsrt), read_run(elsewhere)], "lungs")
+    assert table is not None
+    assert [column.title for column in table.columns][:3] == ["Trained on", "JSRT", "Montgomery"]
+    assert ["other labels" in cell.sub for cell in table.rows[0][1:]] == [False, False, True]
+    assert "Other labels: the masks define the lungs otherwise" in table.note
+
+
+def test_sets_of_one_convention_need_no_word(make_run: Callable[..., Path]):
+    jsrt = make_run("jsrt", sets={"test": {"jsrt": 8}}, convention="without_heart")
+    sets = {"test": {"montgomery": 6}}
+    elsewhere = make_run("ev", verb="evaluate", sets=sets, trained_run=str(jsrt), convention="without_heart")
+    table = cross_table([read_run(jsrt), read_run(elsewhere)], "lungs")
+    assert table is not None
+    assert "Other labels" not in table.note

@@ -15,10 +15,11 @@ from lungseg.report.figures import (
     curve_figures,
     distribution_figure,
     forest_figure,
+    multiple_figures,
     validation_figure,
 )
 from lungseg.report.paper import load_paper
-from lungseg.report.reader import read_run
+from lungseg.report.reader import Run, read_run
 from lungseg.stats.bootstrap import Interval
 
 EPOCHS = pd.DataFrame({"epoch": [1, 2], "train/loss": [0.5, 0.4], "train/dice": [0.8, 0.9], "val/dice": [np.nan, 0.85]})
@@ -101,3 +102,29 @@ def test_validation_curves_need_two_runs(make_run: Callable[..., Path]):
     runs = {"A": read_run(make_run("a")), "B": read_run(make_run("b"))}
     assert validation_figure({"A": runs["A"]}) is None
     assert validation_figure(runs) is not None
+
+
+def _run(dice: list[float]) -> Run:
+    frame = pd.DataFrame({"epoch": range(1, len(dice) + 1), "train/dice": dice, "val/dice": dice})
+    return Run(Path("r"), epochs=frame)
+
+
+def test_each_run_has_a_drawing_on_one_scale():
+    figures = multiple_figures({"A": _run([0.5, 0.9]), "B": _run([0.7, 0.8])})
+    assert [figure.name for figure in figures] == ["epochs_1", "epochs_2"]
+    assert figures[0].caption == "A: Dice by epoch. Last: training 0.9000, validation 0.9000."
+    ticks = [re.findall(r">(0\.\d+)<", figure.svg) for figure in figures]
+    assert ticks[0] == ticks[1] != []
+
+
+def test_a_poor_first_epoch_does_not_press_the_curves_together():
+    figures = multiple_figures({"A": _run([0.01, *[0.95] * 20]), "B": _run([0.9, *[0.95] * 20])})
+    # nine tenths of the values lie above 0.9: the scale begins near there, and not at 0
+    assert min(float(tick) for tick in re.findall(r">(0\.\d+)<", figures[0].svg)) >= 0.85
+
+
+@pytest.mark.parametrize(
+    "runs", [{"A": _run([0.5, 0.9])}, {"A": _run([0.5]), "B": _run([0.6])}], ids=["one", "one-epoch"]
+)
+def test_curves_that_compare_nothing_are_not_drawn(runs: dict[str, Run]):
+    assert multiple_figures(runs) == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.report.blocks import Page, Points, Text
+from lungseg.report.blocks import Figures, Page, Points, Table, Text
 from lungseg.report.reader import Run, read_run
 from lungseg.report.several import several_page
 
@@ -112,6 +112,34 @@ def test_different_grids_are_warned_of():
     )
     warning = section(several_page([a, b]), "results")[0]
     assert warning == Text("These runs were scored on different grids (network and published).", tone="warn")
+
+
+def test_papers_have_a_section_with_their_tables(read: Callable[..., Run]):
+    paper = {"key": "dual_encoder", "row": "U-Net", "reported": {"dice": 0.957}}
+    page = several_page([read("a", name="a", paper=paper), read("b", name="b", paper={})])
+    table = section(page, "paper")[0]
+    assert isinstance(table, Table)
+    assert [row[0].text for row in table.rows] == ["A a"]
+
+
+def test_what_the_runs_cost_has_a_section(read: Callable[..., Run]):
+    page = several_page([read("a"), read("b", name="other")])
+    table = section(page, "cost")[0]
+    assert isinstance(table, Table)
+    assert [row[0].text for row in table.rows] == ["A resunet_jsrt", "B other"]
+
+
+def test_a_run_tested_against_other_labels_is_named(read: Callable[..., Run]):
+    facts = {"convention": {"v7_darwin": "with_heart"}, "trained_convention": {"jsrt": "without_heart"}}
+    elsewhere = read("b", name="b", verb="evaluate", sets={"test": {"v7_darwin": 5}}, **facts)
+    said = section(several_page([read("a", name="a"), elsewhere]), "results")[-1]
+    assert isinstance(said, Text)
+    assert said.text.startswith("B b: The labels of test and training differ")
+
+
+def test_every_run_has_its_curves_on_one_scale(read: Callable[..., Run]):
+    blocks = section(several_page([read("a"), read("b", name="other")]), "training")
+    assert [len(block.items) for block in blocks if isinstance(block, Figures)] == [1, 2]
 
 
 def test_repeated_runs_are_listed(read: Callable[..., Run]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lungseg.report.blocks import Folded, Gallery, Points, Text
+from lungseg.report.blocks import Folded, Gallery, Points, Table, Text
 from lungseg.report.reader import Run, read_run
 from lungseg.report.single import banners, single_page, summary
 
@@ -80,6 +80,28 @@ def test_counts_that_are_damaged_are_left_out_of_the_summary(run: Run):
 
 def test_a_run_that_ended_well_has_no_banner(run: Run):
     assert banners(run) == ()
+
+
+def test_training_on_labels_that_contradict_each_other_has_a_banner(make_run: Callable[..., Path]):
+    both = {"jsrt": "without_heart", "v7_darwin": "with_heart"}
+    (banner,) = banners(read_run(make_run(trained_on=tuple(both), convention=both, overlays=False, n_boot=20)))
+    assert banner.tone == "warn"
+    assert banner.text.startswith("This run was trained on masks of two conventions")
+
+
+def test_results_against_other_labels_say_so_before_the_table(make_run: Callable[..., Path]):
+    facts = {"convention": {"v7_darwin": "with_heart"}, "trained_convention": {"jsrt": "without_heart"}}
+    sets = {"test": {"v7_darwin": 5}}
+    run = read_run(make_run(verb="evaluate", sets=sets, overlays=False, n_boot=20, **facts))
+    first = single_page(run).sections[0].blocks[0]
+    assert isinstance(first, Text)
+    assert first.text.startswith("The labels of test and training differ")
+
+
+def test_outlines_have_a_table_of_their_own(make_run: Callable[..., Path]):
+    run = read_run(make_run(overlays=False, n_boot=20, metrics={"hd95_mm": 4.2, "assd_mm": 1.1}))
+    captions = [block.caption for block in single_page(run).sections[0].blocks if isinstance(block, Table)]
+    assert captions == ["Test part, lungs", "Test part, lungs: outlines and probabilities"]
 
 
 @pytest.mark.parametrize(
