@@ -36,3 +36,8 @@ def test_names_that_are_no_list_of_structures_are_refused(names, said):
     with pytest.raises(ConfigError, match=r"data\.structures") as caught:
         check_structures(names)
     assert said in str(caught.value)
+
+
+def test_infection_is_a_structure_and_no_part_of_a_union():
+    check_structures(["lungs", "infection"])
+    assert available({"infection": "i", "lungs": "m"}) == ("lungs", "infection")

@@ -11,19 +11,35 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from lungseg.data.phantom.generator import Phantom, PhantomFacts
+from lungseg.data.phantom.generator import Phantom
+from lungseg.data.phantom.layout_writer import Item, Mask, Writer, mask_png, write_png
+from lungseg.data.phantom.layouts_covid import (
+    write_covid_qu_ex,
+    write_qatar,
+    write_qatar_flat,
+    write_v7,
+    write_v7_json,
+    write_v7_v2,
+)
 from lungseg.errors import ConfigError, near_name
 
-Mask = NDArray[np.bool_]
-Grey = NDArray[np.uint8] | NDArray[np.uint16]
-
-NASTY = ("missing_mask", "twelve_bit", "inverted", "odd_sizes", "wrong_mask_size", "duplicate")
+NASTY = (
+    "missing_mask",
+    "twelve_bit",
+    "inverted",
+    "odd_sizes",
+    "wrong_mask_size",
+    "duplicate",
+    "all_ignore",
+    "unknown_class",
+)
 """missing_mask: the last radiograph has none. twelve_bit: PNG files hold 12 bits in 16. inverted: dense is dark.
 odd_sizes: each radiograph has another, odd size. wrong_mask_size: the first radiograph's mask is of another size and
-shape. duplicate: one more radiograph, a copy of the first under another name and patient."""
+shape. duplicate: one more radiograph, a copy of the first under another name and patient. In the V7 set's layouts only:
+all_ignore: the first radiograph's mask is Ignore everywhere. unknown_class: it holds a class that the set has not."""
+_V7_ONLY = ("all_ignore", "unknown_class")
 
 _SCR = MappingProxyType(
     {
@@ -34,7 +50,6 @@ _SCR = MappingProxyType(
         "left clavicle": "left_clavicle",
     }
 )
-_RAW_SIDE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,27 +67,6 @@ class WrittenLayout:
     without_mask: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Item:
-    """One radiograph to be written; pixels are 12-bit, bright = dense."""
-
-    number: int
-    index: int
-    pixels: NDArray[np.uint16]
-    masks: dict[str, Mask]
-    facts: PhantomFacts
-    has_mask: bool
-
-    @property
-    def digit(self) -> int:
-        """Last digit of a name in the tuberculosis sets: 0 normal, 1 ill."""
-        return int(self.facts.label != "normal")
-
-    @property
-    def lungs(self) -> Mask:
-        return np.asarray(self.masks["right_lung"] | self.masks["left_lung"])
-
-
 def write_layout(
     name: str, root: Path, *, n: int, seed: int = 0, size: tuple[int, int] = (64, 64), nasty: Collection[str] = ()
 ) -> WrittenLayout:
@@ -81,12 +75,15 @@ def write_layout(
     Args:
         name: jsrt (raw .IMG of 2048 x 2048 and SCR masks), jsrt_png (PNG copies), montgomery, shenzhen (both as NLM
             publishes them), mc_sh (as on Kaggle: masks with many grey levels, one radiograph in eight without a mask),
-            or folder (images, masks, patients.csv).
+            v7_darwin (PNG label maps and Darwin JSON 1; of eight pictures one is a CT slice and one a lateral view, one
+            has Ignore in it and one a lung with a hole), v7_darwin_json (without the label maps), v7_darwin_v2 (Darwin
+            JSON 2 only), qatar_covid (four classes in turn), qatar_covid_flat (as before it had masks), covid_qu_ex
+            (both collections), or folder (images, masks, patients.csv).
         root: An empty or new folder; the set's own top folder is made inside where the published archive has one.
         n: Number of radiographs, at least 1.
         seed: The phantom's seed.
-        size: (height, width) that is drawn; the two jsrt layouts take the shorter side for both, since the
-            set is square. Raw .IMG files are drawn at this size and then enlarged.
+        size: (height, width) that is drawn; layouts of sets that are square (JSRT, Qatar, COVID-QU-Ex) take the
+            shorter side for both. Raw .IMG files are drawn at this size and then enlarged.
         nasty: Mishaps to add, out of `NASTY`.
 
     Returns:
@@ -100,10 +97,13 @@ def write_layout(
     for case in nasty:
         if case not in NASTY:
             raise ConfigError(_unknown("nasty case", case, NASTY))
+        if case in _V7_ONLY and not name.startswith("v7_darwin"):
+            msg = f"the nasty case {case!r} is one of the V7 set's label maps; layout {name!r} has none"
+            raise ConfigError(msg)
     if n < 1:
         msg = f"a layout of {n} radiographs was asked for; write at least 1"
         raise ConfigError(msg)
-    square = name.startswith("jsrt")
+    square = name.startswith(("jsrt", "qatar_covid", "covid_qu_ex"))
     items = []
     for i in range(n):
         h, w = (min(size), min(size)) if square else size
@@ -114,54 +114,13 @@ def write_layout(
         if "wrong_mask_size" in nasty and i == 0:
             masks = {key: mask[: h - h // 4] for key, mask in masks.items()}
         has_mask = not ("missing_mask" in nasty and i == n - 1)
-        items.append(_Item(number=i + 1, index=i, pixels=pixels, masks=masks, facts=sample.facts, has_mask=has_mask))
+        items.append(Item(number=i + 1, index=i, pixels=pixels, masks=masks, facts=sample.facts, has_mask=has_mask))
     if "duplicate" in nasty:
         other = replace(items[0].facts, subject_id="P99999")
         items.append(replace(items[0], number=n + 1, facts=other))
-    writer = _Writer(root, deep="twelve_bit" in nasty, inverted="inverted" in nasty)
+    writer = Writer(root, nasty)
     top = _WRITERS[name](writer, items)
     return WrittenLayout(root=top, samples=MappingProxyType(writer.samples), without_mask=tuple(writer.bare))
-
-
-class _Writer:
-    """Writes files and keeps the account of them."""
-
-    def __init__(self, root: Path, *, deep: bool, inverted: bool) -> None:
-        self.root, self.deep, self.inverted = root, deep, inverted
-        self.samples: dict[str, int] = {}
-        self.bare: list[str] = []
-
-    def image(self, path: Path, item: _Item) -> None:
-        self.samples[path.stem] = item.index
-        v = (4095 - item.pixels) if self.inverted else item.pixels
-        write_png(path, v.astype(np.uint16) if self.deep else np.round(v / 4095 * 255).astype(np.uint8))
-
-    def raw(self, path: Path, item: _Item) -> None:
-        self.samples[path.stem] = item.index
-        large = cv2.resize(item.pixels, (_RAW_SIDE, _RAW_SIDE), interpolation=cv2.INTER_LINEAR)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # JSRT's own files are inverted: dense is dark
-        path.write_bytes((4095 - np.minimum(large, 4095)).astype(">u2").tobytes())
-
-    def text(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-
-    def wants_mask(self, stem: str, item: _Item) -> bool:
-        if not item.has_mask:
-            self.bare.append(stem)
-        return item.has_mask
-
-
-def write_png(path: Path, pixels: Grey) -> None:
-    """Write an 8- or 16-bit grey PNG; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", pixels)
-    path.write_bytes(data.tobytes())
-
-
-def _mask_png(path: Path, mask: Mask) -> None:
-    write_png(path, mask.astype(np.uint8) * np.uint8(255))
 
 
 def _mask_bit(path: Path, mask: Mask) -> None:
@@ -184,7 +143,7 @@ def _mask_resized(path: Path, mask: Mask) -> None:
     write_png(path, np.round(edge * 255).astype(np.uint8))
 
 
-def _jsrt(writer: _Writer, items: list[_Item], *, raw: bool) -> Path:
+def _jsrt(writer: Writer, items: list[Item], *, raw: bool) -> Path:
     top, nodules, others = writer.root, [], []
     half = (len(items) + 1) // 2  # the first half has a nodule (JPCLN), the second has none (JPCNN)
     for item in items:
@@ -213,15 +172,15 @@ def _jsrt(writer: _Writer, items: list[_Item], *, raw: bool) -> Path:
     return top
 
 
-def _jsrt_raw(writer: _Writer, items: list[_Item]) -> Path:
+def _jsrt_raw(writer: Writer, items: list[Item]) -> Path:
     return _jsrt(writer, items, raw=True)
 
 
-def _jsrt_png(writer: _Writer, items: list[_Item]) -> Path:
+def _jsrt_png(writer: Writer, items: list[Item]) -> Path:
     return _jsrt(writer, items, raw=False)
 
 
-def _montgomery(writer: _Writer, items: list[_Item]) -> Path:
+def _montgomery(writer: Writer, items: list[Item]) -> Path:
     top = writer.root / "MontgomerySet"
     for item in items:
         stem = f"MCUCXR_{item.number:04d}_{item.digit}"
@@ -236,13 +195,13 @@ def _montgomery(writer: _Writer, items: list[_Item]) -> Path:
     return top
 
 
-def _shenzhen(writer: _Writer, items: list[_Item]) -> Path:
+def _shenzhen(writer: Writer, items: list[Item]) -> Path:
     top = writer.root / "ChinaSet_AllFiles"
     for item in items:
         stem = f"CHNCXR_{item.number:04d}_{item.digit}"
         writer.image(top / "CXR_png" / f"{stem}.png", item)
         if writer.wants_mask(stem, item):
-            _mask_png(top / "mask" / f"{stem}_mask.png", item.lungs)
+            mask_png(top / "mask" / f"{stem}_mask.png", item.lungs)
         sex, finding = (
             ("female" if item.facts.sex == "F" else "male"),
             ("normal" if item.digit == 0 else "bilateral PTB"),
@@ -251,7 +210,7 @@ def _shenzhen(writer: _Writer, items: list[_Item]) -> Path:
     return top
 
 
-def _mc_sh(writer: _Writer, items: list[_Item]) -> Path:
+def _mc_sh(writer: Writer, items: list[Item]) -> Path:
     top = writer.root / "Lung Segmentation"
     for item in items:
         chinese = item.number % 4 != 0
@@ -265,7 +224,7 @@ def _mc_sh(writer: _Writer, items: list[_Item]) -> Path:
     return top
 
 
-def _folder(writer: _Writer, items: list[_Item]) -> Path:
+def _folder(writer: Writer, items: list[Item]) -> Path:
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(["image", "patient", "sex", "age", "view", "label"])
@@ -273,7 +232,7 @@ def _folder(writer: _Writer, items: list[_Item]) -> Path:
         f, stem = item.facts, f"{item.facts.subject_id}_{item.index:05d}"
         writer.image(writer.root / "images" / f"{stem}.png", item)
         if writer.wants_mask(stem, item):
-            _mask_png(writer.root / "masks" / f"{stem}.png", item.lungs)
+            mask_png(writer.root / "masks" / f"{stem}.png", item.lungs)
         rows.writerow([f"{stem}.png", f.subject_id, f.sex, f.age, f.view, f.label])
     writer.text(writer.root / "patients.csv", table.getvalue())
     return writer.root
@@ -285,12 +244,18 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
     return f"the phantom has no {what} {name!r}.{hint} Known: {', '.join(known)}"
 
 
-_WRITERS: dict[str, Callable[[_Writer, list[_Item]], Path]] = {
+_WRITERS: dict[str, Callable[[Writer, list[Item]], Path]] = {
     "jsrt": _jsrt_raw,
     "jsrt_png": _jsrt_png,
     "montgomery": _montgomery,
     "shenzhen": _shenzhen,
     "mc_sh": _mc_sh,
+    "v7_darwin": write_v7,
+    "v7_darwin_json": write_v7_json,
+    "v7_darwin_v2": write_v7_v2,
+    "qatar_covid": write_qatar,
+    "qatar_covid_flat": write_qatar_flat,
+    "covid_qu_ex": write_covid_qu_ex,
     "folder": _folder,
 }
 LAYOUTS = tuple(_WRITERS)

@@ -82,6 +82,8 @@ def read_darwin(path: Path) -> DarwinFile | None:
         return None
     try:
         names, place, slot = _second(second) if isinstance(second, dict) else (*_first(first), None)
+        height, width = place.get("height"), place.get("width")
+        size = (int(height), int(width)) if height and width else None
         tags: list[str] = []
         polygons: list[Polygon] = []
         for annotation in content["annotations"]:
@@ -97,8 +99,6 @@ def read_darwin(path: Path) -> DarwinFile | None:
         raise DataError(msg) from error
     number = _URL_ID.search(str(place.get("url") or ""))
     ids = dict.fromkeys([path.stem, *([number.group(1)] if number else [])])
-    height, width = place.get("height"), place.get("width")
-    size = (int(height), int(width)) if height and width else None
     return DarwinFile(tuple(dict.fromkeys(names)), tuple(ids), size, tuple(tags), tuple(polygons))
 
 

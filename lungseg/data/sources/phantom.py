@@ -155,6 +155,6 @@ def _code_digest() -> str:
     digest = hashlib.sha256(f"cv2 {cv2.__version__}".encode())
     folder = files("lungseg.data.phantom")
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".py") and path.name != "layouts.py":
+        if path.name.endswith(".py") and not path.name.startswith("layout"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -178,8 +178,7 @@ class V7DarwinSource(Source):
                 msg = f"{row['sample_id']}: {refuse_missing(row['masks'], structure)}"
                 raise DataError(msg)
         place = row["masks"]["lungs"]
-        levels, found = self._label_map(root, row, place)
-        self._check_size(root, row, place, (levels.shape[0], levels.shape[1]))
+        levels = self._label_map(root, row, place)
         valid = levels != IGNORE
         if not valid.any():
             msg = (
@@ -188,20 +187,23 @@ class V7DarwinSource(Source):
             )
             raise DataError(msg)
         masks = np.repeat((levels == LUNG)[None], len(structures), axis=0)
-        return Reference(masks, 1, 0, found, valid if IGNORE in levels else None)
+        return Reference(masks, 1, 0, len(levels_of(levels)), valid if IGNORE in levels else None)
 
-    def _label_map(self, root: Path, row: Row, place: str) -> tuple[NDArray[np.uint8], int]:
-        """The label map of a row and how many levels it has."""
+    def _label_map(self, root: Path, row: Row, place: str) -> NDArray[np.uint8]:
+        """The label map of a row, of the radiograph's size."""
         path = root / place
         if path.suffix.lower() != ".json":
             levels = read_label_map(path)
-            return levels, len(levels_of(levels))
+            self._check_size(root, row, place, (levels.shape[0], levels.shape[1]))
+            return levels
         annotation = read_darwin(path)
         if annotation is None:
             msg = f"{path} is no annotation file of V7 Darwin any more; put the published file back"
             raise DataError(msg)
-        levels = draw(annotation.polygons, annotation.size or read_size(root / row["image"]))
-        return levels, len(levels_of(levels))
+        size = annotation.size or read_size(root / row["image"])
+        # before drawing: a file may claim any size
+        self._check_size(root, row, place, size)
+        return draw(annotation.polygons, size)
 
     def _row(self, key: str, image: str, mask: str, facts: V7Facts) -> Row:
         return Row(

@@ -115,7 +115,7 @@ def test_a_folder_has_a_table_of_patients(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", [n for n in LAYOUTS if n != "jsrt"])
+@pytest.mark.parametrize("name", [n for n in LAYOUTS if n not in ("jsrt", "qatar_covid_flat")])
 def test_a_missing_mask_is_missing(tmp_path, name):
     written = write_layout(name, tmp_path, n=2, size=SIZE, nasty=("missing_mask",))
     last = list(written.samples)[-1]
@@ -178,8 +178,9 @@ def test_a_duplicate_is_the_same_bytes_under_another_name(tmp_path, name):
         ({"name": "montgomry"}, "Did you mean 'montgomery'"),
         ({"name": "folder", "nasty": ("invertd",)}, "Did you mean 'inverted'"),
         ({"name": "folder", "n": 0}, "at least 1"),
+        ({"name": "folder", "nasty": ("all_ignore",)}, "one of the V7 set's label maps"),
     ],
-    ids=["layout", "nasty", "n"],
+    ids=["layout", "nasty", "n", "nasty elsewhere"],
 )
 def test_unknown_requests_name_the_near_one(tmp_path, kwargs, said):
     with pytest.raises(ConfigError, match=said):

@@ -6,13 +6,35 @@ import numpy as np
 import pytest
 
 from lungseg.data.phantom.layouts import write_layout
+from lungseg.data.sources.base import check_convention
+from lungseg.data.sources.covid_qu_ex import CovidQuExSource
 from lungseg.data.sources.jsrt import JsrtSource
 from lungseg.data.sources.mc_sh import McShSource
 from lungseg.data.sources.montgomery import MontgomerySource
+from lungseg.data.sources.qatar_covid import QatarCovidSource
 from lungseg.data.sources.shenzhen import ShenzhenSource
+from lungseg.data.sources.v7_darwin import V7DarwinSource
 from lungseg.errors import ConfigError, DataError
 
-SOURCES = {"jsrt_png": JsrtSource, "montgomery": MontgomerySource, "shenzhen": ShenzhenSource, "mc_sh": McShSource}
+SOURCES = {
+    "jsrt_png": JsrtSource,
+    "montgomery": MontgomerySource,
+    "shenzhen": ShenzhenSource,
+    "mc_sh": McShSource,
+    "v7_darwin": V7DarwinSource,
+    "v7_darwin_json": V7DarwinSource,
+    "v7_darwin_v2": V7DarwinSource,
+    "qatar_covid": QatarCovidSource,
+    "covid_qu_ex": CovidQuExSource,
+}
+INSIDE = {
+    "jsrt_png": "jsrt",
+    "mc_sh": "chest-xray-masks-and-labels",
+    "v7_darwin": "covid-19-xray-dataset",
+    "v7_darwin_json": "v7-darwin",
+    "v7_darwin_v2": "covid-19-chest-x-ray-dataset",
+    "covid_qu_ex": "COVID-QU-Ex dataset",
+}
 
 
 @pytest.fixture(params=SOURCES)
@@ -22,8 +44,7 @@ def layout(request):
 
 def home(layout, folder):
     """A data folder that holds the layout under a name it is published with."""
-    inside = {"jsrt_png": "jsrt", "mc_sh": "chest-xray-masks-and-labels"}.get(layout, "")
-    return write_layout(layout, folder / inside, n=2, size=(48, 56))
+    return write_layout(layout, folder / INSIDE.get(layout, ""), n=2, size=(48, 56))
 
 
 def test_a_set_is_found_below_the_data_folder(layout, tmp_path):
@@ -75,8 +96,7 @@ def test_sources_survive_pickling_and_touch_no_file_before_find(layout):
 
 def test_inverted_files_are_turned_when_declared(layout, tmp_path):
     upright, turned = home(layout, tmp_path / "a"), tmp_path / "b"
-    inside = {"jsrt_png": "jsrt", "mc_sh": "chest-xray-masks-and-labels"}.get(layout, "")
-    negative = write_layout(layout, turned / inside, n=2, size=(48, 56), nasty=["inverted"])
+    negative = write_layout(layout, turned / INSIDE.get(layout, ""), n=2, size=(48, 56), nasty=["inverted"])
     images = []
     for root, inverted in ((upright.root, False), (negative.root, True)):
         source = SOURCES[layout](root=str(root), inverted=inverted)
@@ -118,3 +138,38 @@ def test_masks_with_many_levels_get_one_line_with_their_count(tmp_path):
     assert note is not None
     assert "700 of 704 masks are not binary (up to 236 grey levels)" in note
     assert source.levels_note(704, 0, 2) is None
+
+
+def test_a_structure_of_which_no_row_has_a_mask_is_refused_with_those_to_ask_for(tmp_path):
+    source = MontgomerySource(root=str(write_layout("montgomery", tmp_path, n=1, size=(48, 56)).root))
+    rows = source.index().rows
+    source.check_structures(rows, ["lungs", "left_lung"])
+    with pytest.raises(
+        DataError, match=r"data\.structures asks for heart, of which this copy .* has no masks"
+    ) as caught:
+        source.check_structures(rows, ["left_lung", "heart"])
+    assert "it has lungs, right_lung, left_lung. Set data.structures=[left_lung] (see" in str(caught.value)
+
+
+def test_radiographs_without_any_masks_may_be_asked_for_structures(tmp_path):
+    written = write_layout("qatar_covid_flat", tmp_path, n=1, size=(48, 48))
+    source = QatarCovidSource(root=str(written.root), masks=False)
+    source.check_structures(source.index().rows, ["lungs"])
+
+
+def test_every_source_of_lung_masks_says_whether_they_hold_the_part_behind_the_heart(layout):
+    expected = "with_heart" if layout.startswith("v7") else "without_heart"
+    assert SOURCES[layout]().convention == expected
+
+
+def test_an_unknown_convention_is_refused_by_its_key():
+    assert check_convention("key", None) is None
+    with pytest.raises(
+        ConfigError, match=r"data\.x\.convention is 'heart'; it must be one of without_heart, with_heart"
+    ):
+        check_convention("data.x.convention", "heart")
+
+
+def test_sources_with_patients_in_common_name_each_other():
+    named = {source.name: source.shares_patients_with for source in SOURCES.values()}
+    assert all(name in named[other] for name, others in named.items() for other in others)

@@ -146,3 +146,10 @@ def test_a_named_column_that_is_absent_is_refused_with_a_near_name(tmp_path):
 def test_an_unknown_word_for_a_column_is_refused():
     with pytest.raises(ConfigError, match="Did you mean patient"):
         FolderSource(root=".", columns={"pateint": "x"})
+
+
+def test_the_convention_of_the_lung_masks_may_be_said(tmp_path):
+    assert FolderSource(root=str(tmp_path)).convention is None
+    assert FolderSource(root=str(tmp_path), convention="with_heart").convention == "with_heart"
+    with pytest.raises(ConfigError, match=r"data\.sources\.mine\.convention is 'heart'"):
+        FolderSource(root=str(tmp_path), name="mine", convention="heart")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,20 @@ def test_a_mask_of_another_shape_is_refused(tmp_path):
         source.read_masks(index.root, index.rows[0], ["heart"])
 
 
+def test_a_copy_without_clavicles_is_refused_for_five_structures_and_says_what_to_set(png):
+    for fold in ("fold1", "fold2"):
+        for side in ("left", "right"):
+            shutil.rmtree(png / fold / "masks" / f"{side} clavicle")
+    source = JsrtSource(root=str(png))
+    index = source.index()
+    with pytest.raises(DataError, match="asks for right_clavicle, left_clavicle") as caught:
+        source.check_structures(index.rows, STRUCTURES)
+    assert "data.structures=[right_lung,left_lung,heart]" in str(caught.value)
+    assert "data.sources.jsrt.masks_root=" in str(caught.value)
+    with pytest.raises(DataError, match=r"no mask of 'left_clavicle'.*data\.sources\.jsrt\.masks_root="):
+        source.read_masks(index.root, index.rows[0], ["left_clavicle"])
+
+
 @pytest.mark.data
 def test_the_one_complete_real_copy_is_found_with_its_counts(real_data):
     index = JsrtSource(search=str(real_data)).index()
@@ -141,6 +157,13 @@ def test_the_one_complete_real_copy_is_found_with_its_counts(real_data):
     assert sum(row["age"] is None for row in index.rows) == 2
     assert index.rows[0]["age"] == 53
     assert any("JPCLN016" in note for note in index.notes)
+
+
+@pytest.mark.data
+def test_the_copy_that_is_found_has_no_clavicles_and_says_so(real_data):
+    source = JsrtSource(search=str(real_data))
+    with pytest.raises(DataError, match="asks for right_clavicle, left_clavicle"):
+        source.check_structures(source.index().rows, STRUCTURES)
 
 
 @pytest.mark.data
