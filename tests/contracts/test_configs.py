@@ -6,12 +6,20 @@ import re
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
+import yaml
 
+from lungseg import build
 from lungseg.cli.composition import Composer
 from lungseg.cli.help import told
 from lungseg.cli.schema import SCHEMAS, names
 from lungseg.config import config_dir, verbs
+from lungseg.metrics.summary import COUNTS, SUMS, summarise
+from lungseg.report.paper import FOLDER, Paper, load_paper
+from lungseg.report.reader import Run
+from lungseg.report.recipe import departures
 from lungseg.signatures import signature
 
 CONF = config_dir()
@@ -20,6 +28,8 @@ ALONE = ("experiment", "size", "sweep", "debug")
 """Groups that set values of others; the choices of the rest are independent, so that one run can take one of each."""
 NEEDED = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "report": ["runs=outputs"]}
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+SWEEPS = sorted((CONF / "sweep").glob("*.yaml"))
+PAPERS = [paper for file in sorted(FOLDER.glob("*.yaml")) if (paper := load_paper(file.stem)) is not None]
 PHANTOM = "data.sources.phantom={_target_: lungseg.data.sources.phantom.PhantomSource}"
 """The base of all data sets has no source of its own."""
 
@@ -84,3 +94,56 @@ def test_an_experiment_is_named_as_its_file_and_can_be_tried_small(composer: Com
     choice = f"experiment={file.stem}"
     assert composer.compose([choice]).config["name"] == file.stem
     assert composer.compose([choice, "debug=smoke"]).config["preprocess"]["steps"]["resize"]["size"] == [128, 128]
+
+
+def choices(composer: Composer) -> dict[str, dict[str, object]]:
+    """What every experiment says of its paper, by experiment."""
+    return {file.stem: composer.compose([f"experiment={file.stem}"]).config["paper"] for file in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=relative)
+def test_every_job_of_a_sweep_is_legal(composer: Composer, file: Path) -> None:
+    first, _ = composer.plan([f"sweep={file.stem}"], multirun=False)
+    assert first.multirun
+    assert len(composer.jobs([], first.params)) > 1
+
+
+@pytest.mark.parametrize("paper", [paper for paper in PAPERS if paper.rows], ids=lambda paper: paper.key)
+def test_every_printed_row_has_one_experiment_with_its_figures_and_the_papers_sweep_runs_it(
+    composer: Composer, paper: Paper
+) -> None:
+    rows = {name: said for name, said in choices(composer).items() if said["key"] == paper.key and said["reported"]}
+    printed = [(row.name, dict(row.figures)) for row in paper.rows]
+    assert sorted(((said["row"], said["reported"]) for said in rows.values()), key=str) == sorted(printed, key=str)
+    table = yaml.safe_load((CONF / "sweep" / f"{paper.key}_table.yaml").read_text(encoding="utf-8"))
+    assert set(rows) <= set(table["hydra"]["sweeper"]["params"]["experiment"].split(","))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=relative)
+def test_an_experiment_of_a_printed_row_is_its_recipe_and_its_net_has_the_papers_size(
+    composer: Composer, file: Path
+) -> None:
+    config = composer.compose([f"experiment={file.stem}"]).config
+    paper = load_paper(str(config["paper"]["key"]))
+    if paper is None or not config["paper"]["reported"]:
+        return
+    with torch.device("meta"):  # no numbers: the largest has 67 million
+        size = sum(p.numel() for p in build.network(config).parameters())
+    net = {"parameters": size}
+    found = departures(Run(file, config=config, model=net), paper.row(config["paper"]["row"]).recipe)
+    # weights have to be fetched: an experiment must run where there is no network
+    assert [said for said in found if "initial weights" not in said] == []
+
+
+def test_printed_metrics_are_held_against_metrics_that_there_are(composer: Composer) -> None:
+    row = {"part": "test", "source": "s", "sample_id": "a", "subject_id": "a", "structure": "lungs"}
+    frame = pd.DataFrame([row | dict.fromkeys([*COUNTS, *SUMS], 1)])
+    measured = set(summarise(frame, n_boot=1, average="classes")["test"]["all"]["lungs"]["metrics"]) | {"loss"}
+    for name, said in choices(composer).items():
+        reported, compare = said["reported"], said["compare"]
+        assert isinstance(reported, dict)
+        assert isinstance(compare, dict)
+        assert set(compare) <= set(reported), name
+        for printed in reported:
+            ours = compare.get(printed, printed)
+            assert {*ours} <= measured if isinstance(ours, list) else ours in measured, (name, printed)
