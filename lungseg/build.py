@@ -121,11 +121,14 @@ def table(cfg: Config, path: Path | None = None) -> tuple[SamplesTable, dict[str
     Returns:
         The table, name -> (source, its root), and name -> facts for data.json.
     """
+    structures = cfg["data"]["structures"]
+    check_structures(structures)
     homes: dict[str, tuple[Source, Path]] = {}
     facts: dict[str, Any] = {}
     rows = []
     for name, source in sources(cfg).items():
         index = source.index()
+        source.check_structures(index.rows, structures)
         homes[name] = (source, index.root)
         rows.extend(index.rows)
         facts[name] = {
@@ -328,6 +331,12 @@ def task(cfg: Config, *, pretrained: bool = False) -> Any:
 def summarise(cfg: Config) -> Any:
     """Build the function that makes the table of results from the per-sample table."""
     return make(cfg["metrics"]["summary"], "metrics.summary")
+
+
+def boundary(cfg: Config) -> Any:
+    """Build what measures outlines, or None where `metrics.boundary` is null or the config is older than it."""
+    node = cfg["metrics"].get("boundary")
+    return make(node, "metrics.boundary") if node else None
 
 
 def callbacks(cfg: Config) -> dict[str, Any]:

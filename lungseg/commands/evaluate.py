@@ -107,7 +107,11 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
         "trained_run": str(home) if (home / "status.json").exists() else None,
     }
     tester = PerSample(
-        postprocess=build.postprocess(cfg), summarise=build.summarise(cfg), n_boot=cfg["n_boot"], facts=facts
+        postprocess=build.postprocess(cfg),
+        summarise=build.summarise(cfg),
+        n_boot=cfg["n_boot"],
+        facts=facts,
+        boundary=build.boundary(cfg),
     )
     trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays()], loggers=[])
     trainer.test(task, datamodule=module, verbose=False)

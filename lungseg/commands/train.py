@@ -159,7 +159,11 @@ def _test(
         "trained_run": str(folder),
     }
     tester = PerSample(
-        postprocess=build.postprocess(cfg), summarise=build.summarise(cfg), n_boot=cfg["n_boot"], facts=facts
+        postprocess=build.postprocess(cfg),
+        summarise=build.summarise(cfg),
+        n_boot=cfg["n_boot"],
+        facts=facts,
+        boundary=build.boundary(cfg),
     )
     trainer.callbacks.insert(0, tester)
     trainer.test(task, datamodule=module, verbose=False)

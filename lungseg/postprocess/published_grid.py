@@ -59,7 +59,7 @@ def probabilities(logits: NDArray[np.float32], activation: Activation) -> NDArra
         activation: which of the two.
 
     Example:
-        >>> probabilities(np.zeros((3, 1, 1), np.float32), "softmax").ravel().round(3).tolist()
+        >>> probabilities(np.zeros((3, 1, 1), np.float32), "softmax").ravel().astype(float).round(3).tolist()
         [0.333, 0.333]
     """
     if activation == "sigmoid":
