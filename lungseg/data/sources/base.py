@@ -172,7 +172,9 @@ class Source(ABC):
         Raises:
             DataError: It names the structures, those there are, and what to set.
         """
-        have = [name for name in STRUCTURES if any(name in available(row["masks"]) for row in rows)]
+        kinds = {tuple(row["masks"]) for row in rows}
+        found = {name for kind in kinds for name in available(dict.fromkeys(kind, ""))}
+        have = [name for name in STRUCTURES if name in found] + sorted(found.difference(STRUCTURES))
         absent = [name for name in structures if name not in have]
         if not have or not absent:
             return
