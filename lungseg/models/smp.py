@@ -49,8 +49,8 @@ class Smp(nn.Module):
 
     Any height and width are accepted: the image is padded at the bottom and right to the next multiple of 32, and to
     the smallest size that the network can take (128 for PAN), and the logits are cropped back. DPT's transformers get
-    `dynamic_img_size`, so that they take any size too. Networks that take one size only, or patches that do not
-    divide 32, are refused.
+    `dynamic_img_size`, so that they take any size too, and no classifier, which the library leaves in. Networks that
+    take one size only, or patches that do not divide 32, are refused.
 
     Weights are the encoder's. Each expects images normalised as it was trained, mostly with ImageNet's mean and
     deviation (in grey 0.449 and 0.226), inceptionresnetv2 and many transformers with 0.5 and 0.5; that is a matter of
@@ -306,7 +306,8 @@ def _checked_encoder_options(architecture: str, encoder: str, options: Mapping[s
 
 
 def _make_any_size(arguments: dict[str, Any]) -> nn.Module:
-    """Build a DPT whose transformer takes any size, where timm's has that argument."""
+    """Build a DPT whose transformer takes any size, where timm's has that argument, and has no classifier."""
+    arguments = {"num_classes": 0, **arguments}
     try:
         net: nn.Module = segmentation_models_pytorch.create_model(**{"dynamic_img_size": True, **arguments})
     except TypeError as error:

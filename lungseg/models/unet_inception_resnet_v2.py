@@ -54,6 +54,7 @@ class UNetInceptionResNetV2(nn.Module):
         Paper key `dual_encoder`, section on U-Net with InceptionResNetV2; Szegedy et al. 2016, arXiv:1602.07261.
 
     Example:
+        >>> import torch
         >>> net = UNetInceptionResNetV2(alpha=0.125, blocks=(1, 1), decoder_channels=(16, 8, 8, 4))
         >>> net(torch.zeros(2, 1, 33, 50)).shape
         torch.Size([2, 1, 33, 50])

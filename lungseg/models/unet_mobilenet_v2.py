@@ -59,6 +59,7 @@ class UNetMobileNetV2(nn.Module):
         Paper key `dual_encoder`, section on U-Net with MobileNetV2; Sandler et al. 2018, arXiv:1801.04381.
 
     Example:
+        >>> import torch
         >>> net = UNetMobileNetV2(alpha=0.35, decoder_channels=(16, 8, 8, 4))
         >>> net(torch.zeros(2, 1, 33, 50)).shape
         torch.Size([2, 1, 33, 50])

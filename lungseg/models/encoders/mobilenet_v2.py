@@ -67,9 +67,10 @@ class MobileNetV2Encoder(nn.Module):
         Sandler et al. 2018, arXiv:1801.04381, table 2.
 
     Example:
+        >>> import torch
         >>> encoder = MobileNetV2Encoder(in_channels=1, alpha=0.35)
         >>> [tuple(level.shape[1:]) for level in encoder(torch.zeros(2, 1, 32, 32))]
-        [(48, 16, 16), (48, 8, 8), (48, 4, 4), (144, 2, 2)]
+        [(48, 16, 16), (48, 8, 8), (96, 4, 4), (192, 2, 2)]
     """
 
     def __init__(
@@ -168,6 +169,7 @@ def torchvision_name(name: str) -> str:
     """Return torchvision's name of a tensor that timm or torchvision named.
 
     Example:
+        >>> import torch
         >>> torchvision_name("blocks.1.0.conv_dw.weight"), torchvision_name("features.2.conv.1.0.weight")
         ('features.2.conv.1.0.weight', 'features.2.conv.1.0.weight')
     """
