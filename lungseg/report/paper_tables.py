@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lungseg.report.blocks import Block, Cell, Column, Points, Table
 from lungseg.report.paper import (
@@ -17,7 +17,7 @@ from lungseg.report.paper import (
     printed_name,
     reported,
 )
-from lungseg.report.reader import Run
+from lungseg.report.reader import Run, Scores
 from lungseg.report.recipe import departures
 from lungseg.report.wording import count, decimal, listed, metric_name, part_name
 
@@ -92,8 +92,6 @@ def _images(run: Run) -> str:
 
 def _figures(run: Run, name: str, paper: Paper) -> tuple[Cell, ...]:
     found, main = measured(run, name), run.main()
-    beside = compared(run, name)[1:]
-    others = [f"{metric_name(metric)} {decimal(main.metric(metric).mean)}" for metric in beside] if main else []
     printed = reported(run)[name]
     ours, difference, said = held(printed, found, name, paper)
     where = said.text.partition(",")[0].removesuffix(" our interval") if said.tone != "muted" else ""
@@ -102,8 +100,17 @@ def _figures(run: Run, name: str, paper: Paper) -> tuple[Cell, ...]:
         Cell(decimal(printed, paper.digits)),
         ours,
         Cell(difference.text, sub=where, tone=said.tone),
-        Cell(others[0] if others else "", sub=", ".join(others[1:])),
+        _beside(main, compared(run, name)[1:]),
     )
+
+
+def _beside(main: Scores | None, metrics: Sequence[str]) -> Cell:
+    """Our other measures: the value of the first, then its name and the rest."""
+    if main is None or not metrics:
+        return Cell("")
+    first, *rest = metrics
+    said = [metric_name(first), *(f"{metric_name(name)} {decimal(main.metric(name).mean)}" for name in rest)]
+    return Cell(decimal(main.metric(first).mean), sub="; ".join(said))
 
 
 def _missing(paper: Paper, runs: Mapping[str, Run]) -> str:
