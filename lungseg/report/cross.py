@@ -12,8 +12,12 @@ from lungseg.report.convention import conventions_tested, conventions_trained, e
 from lungseg.report.reader import Run, Scores
 from lungseg.report.wording import capital, count, decimal, listed, part_name, source_name, span, structure_name
 
-# Published sets that are made of others: a net trained on the left has seen the right.
-CONTAINS = {"mc_sh": {"montgomery", "shenzhen"}}
+# Published sets that are made of one another's radiographs, in whole or in part: a net trained on one has seen others'.
+SHARED = {
+    "mc_sh": {"montgomery", "shenzhen"},
+    "covid_qu_ex": {"qatar_covid", "v7_darwin"},
+    "qatar_covid": {"v7_darwin"},
+}
 
 
 @dataclass
@@ -66,7 +70,7 @@ def cross_table(runs: Sequence[Run], structure: str) -> Table | None:
     )
     note = (
         "Mean Dice, [95 % interval over patients], number of images. Outlined: a set that the net was trained on, "
-        "other patients of it; the rest are external tests. Stronger colour: the greater figure of this table."
+        "other patients of it, or one that shares radiographs with such a set; the rest are external tests. Stronger colour: the greater figure of this table."
     )
     if any(net.other_labels for net in nets):
         known = {name: convention for net in nets for name, convention in (net.trained | net.tested).items()}
@@ -78,10 +82,10 @@ def overlap(trained: str, tested: str) -> bool:
     """Whether two sets share radiographs.
 
     Example:
-        >>> overlap("mc_sh", "montgomery"), overlap("jsrt", "montgomery")
-        (True, False)
+        >>> overlap("mc_sh", "montgomery"), overlap("v7_darwin", "qatar_covid"), overlap("jsrt", "montgomery")
+        (True, True, False)
     """
-    return trained == tested or tested in CONTAINS.get(trained, set()) or trained in CONTAINS.get(tested, set())
+    return trained == tested or tested in SHARED.get(trained, set()) or trained in SHARED.get(tested, set())
 
 
 def _nets(runs: Sequence[Run], structure: str) -> list[_Net]:
