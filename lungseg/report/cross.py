@@ -70,7 +70,8 @@ def cross_table(runs: Sequence[Run], structure: str) -> Table | None:
     )
     note = (
         "Mean Dice, [95 % interval over patients], number of images. Outlined: a set that the net was trained on, "
-        "other patients of it, or one that shares radiographs with such a set; the rest are external tests. Stronger colour: the greater figure of this table."
+        "other patients of it, or one that shares radiographs with such a set; the rest are external tests. Stronger "
+        "colour: the greater figure of this table."
     )
     if any(net.other_labels for net in nets):
         known = {name: convention for net in nets for name, convention in (net.trained | net.tested).items()}
