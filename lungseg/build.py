@@ -301,7 +301,7 @@ def loss(cfg: Config) -> Any:
     """
     import torch
 
-    built = make(cfg["loss"], "loss")
+    built = make(cfg["loss"], "loss").eval()
     activation, structures = cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])
     logits = torch.zeros(1, channels(activation, structures), 16, 16)
     try:
@@ -309,7 +309,7 @@ def loss(cfg: Config) -> Any:
     except ValueError as error:
         msg = f"loss does not fit task.activation={activation} with {structures} structures: {error}"
         raise ConfigError(msg) from error
-    return built
+    return built.train()
 
 
 def task(cfg: Config, *, pretrained: bool = False) -> Any:

@@ -80,7 +80,7 @@ class TestNetwork:
         assert build.network(softmax)(torch.zeros(1, 1, 32, 32)).shape == (1, 2, 32, 32)
 
     def test_published_weights_are_looked_for_only_when_training_starts(self, cfg):
-        model = {"_target_": "lungseg.models.smp.SmpNet", "encoder": "resnet18", "weights": "/nowhere/weights.pth"}
+        model = {"_target_": "lungseg.models.smp.Smp", "encoder": "resnet18", "weights": "/nowhere/weights.pth"}
         asks = {**cfg, "model": model}
         assert build.network(asks)
         with pytest.raises((ConfigError, ResourceError), match="/nowhere/weights.pth"):

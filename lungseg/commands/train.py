@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,15 +224,22 @@ def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any], keys: 
         CheckpointError: names the keys that differ.
     """
     before = resumed.record
-    different = [
-        f"{key}: {_at(before, key)} before, {_at(now, key)} now" for key in keys if _at(before, key) != _at(now, key)
-    ]
+    different = [text for key in keys for text in _differences(key, _at(before, key), _at(now, key))]
     if different:
         msg = (
             f"the run in {resumed.path.parents[1]} cannot be resumed, as it is another one now. {'; '.join(different)}"
             ". Undo these changes, or start a new run without resume="
         )
         raise CheckpointError(msg)
+
+
+def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
+    """Yield what differs, by the key that a user would undo: of two maps, their entries."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            yield from _differences(f"{key}.{name}", before.get(name), now.get(name))
+    elif before != now:
+        yield f"{key}: {before} before, {now} now"
 
 
 def _at(record: dict[str, Any], key: str) -> Any:

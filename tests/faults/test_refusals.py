@@ -287,7 +287,7 @@ def test_a_run_whose_checkpoint_is_bad_is_not_resumed_and_stays_as_it_is(lab, st
     if damage == "of another network":
         before = hashes(run, leave=("log.txt",))
         ended = lab.run(f"resume={run}", "model.features=[8,16]")
-        assert ended.says("cannot be resumed", "config.model: ", "[4, 8]} before", "[8, 16]} now", "Undo these changes")
+        assert ended.says("cannot be resumed", "config.model.features: [4, 8] before, [8, 16] now. Undo these changes")
     else:
         spoil, said = DAMAGE[damage]
         spoil(last, torch.load(straight / "checkpoints" / "last.ckpt", weights_only=True))
