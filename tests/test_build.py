@@ -83,7 +83,7 @@ class TestNetwork:
         model = {"_target_": "lungseg.models.smp.Smp", "encoder": "resnet18", "weights": "/nowhere/weights.pth"}
         asks = {**cfg, "model": model}
         assert build.network(asks)
-        with pytest.raises((ConfigError, ResourceError), match="/nowhere/weights.pth"):
+        with pytest.raises((ConfigError, ResourceError), match=r"/nowhere/weights\.pth"):
             build.network(asks, pretrained=True)
 
     def test_its_weights_are_drawn_from_the_seed(self, cfg):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from lungseg import build
 from lungseg.data.check import Digests, SourceFacts, duplicates, examine
 from lungseg.data.sources.base import Source, SourceIndex
-from lungseg.data.structures import available
+from lungseg.data.structures import UNIONS, available
 from lungseg.errors import DataError, ResourceError, first_five
 from lungseg.overlay import draw_overlay
 
@@ -27,8 +28,6 @@ _TILE_HEIGHT = 360
 _STRIP_HEIGHT = 24
 _COLUMNS = 4
 _DEFAULT_TILES = 12
-# the union would be drawn over its two parts
-_DRAWN_LAST = "lungs"
 
 
 def run(cfg: dict[str, Any]) -> int:
@@ -49,7 +48,7 @@ def run(cfg: dict[str, Any]) -> int:
     digests: list[Digests] = []
     for name, source in build.sources(cfg).items():
         console.rule(f"[bold]{escape(name)}[/]: {escape(source.title)}")
-        facts, index, seen = _examine(source, console)
+        facts, index, seen = _examine(source, cfg["data"].get("structures") or [], console)
         facts.same_files, facts.same_pixels = duplicates(seen)
         digests += seen
         reports.append(facts)
@@ -112,9 +111,15 @@ def write_sheet(path: Path, found: list[tuple[Source, SourceIndex]], tiles: int)
     return True
 
 
+def drawn(masks: Mapping[str, str]) -> list[str]:
+    """Structures whose outlines are drawn: all there are, but no union over its parts."""
+    there = available(masks)
+    return [name for name in there if not set(UNIONS.get(name, ())) & set(there)]
+
+
 def _tile(source: Source, index: SourceIndex, place: int) -> np.ndarray | None:
     row = index.rows[place]
-    names = [name for name in available(row["masks"]) if name != _DRAWN_LAST] or [_DRAWN_LAST]
+    names = drawn(row["masks"])
     try:
         pixels = source.read_image(index.root, row).pixels
         masks = source.read_masks(index.root, row, names)
@@ -148,11 +153,13 @@ def _output(cfg: dict[str, Any]) -> Path:
     return Path(cfg["paths"]["outputs"]) / f"check_{names}.png"
 
 
-def _examine(source: Source, console: Console) -> tuple[SourceFacts, SourceIndex | None, list[Digests]]:
+def _examine(
+    source: Source, structures: Sequence[str], console: Console
+) -> tuple[SourceFacts, SourceIndex | None, list[Digests]]:
     bar = Progress(TextColumn("reading"), BarColumn(), MofNCompleteColumn(), console=console, transient=True)
     with bar:
         task = bar.add_task("reading", total=None)
-        return examine(source, lambda done, total: bar.update(task, completed=done, total=total))
+        return examine(source, lambda done, total: bar.update(task, completed=done, total=total), structures=structures)
 
 
 def _show(facts: SourceFacts, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -136,13 +136,14 @@ class _Seen:
 
 
 def examine(
-    source: Source, progress: Callable[[int, int], None] | None = None
+    source: Source, progress: Callable[[int, int], None] | None = None, *, structures: Sequence[str] = ()
 ) -> tuple[SourceFacts, SourceIndex | None, list[Digests]]:
     """Read every radiograph and mask of a source.
 
     Args:
         source: The source.
         progress: Called with (radiographs done, radiographs to do).
+        structures: What is going to be segmented; a set without masks of them is a problem.
 
     Returns:
         The facts, the index (None where the source was not found), and the hashes of all radiographs.
@@ -152,6 +153,10 @@ def examine(
     if index is None:
         return facts, None, []
     facts.root = str(index.root)
+    try:
+        source.check_structures(index.rows, structures)
+    except DataError as error:
+        facts.problems.append(str(error))
     facts.notes = list(index.notes)
     facts.n, facts.aside, facts.dropped = len(index.rows), len(index.aside), len(index.dropped)
     _count_rows(index.rows, facts)

@@ -177,9 +177,14 @@ def _png_header(data: bytes, path: Path) -> tuple[int, int, int, int]:
     return width, height, depth, colour
 
 
-def _png_chunks(data: bytes, path: Path) -> dict[bytes, bytes]:
-    """Walk all chunks and verify their checksums; returns the small ones that matter."""
+def _png_chunks(data: bytes, path: Path) -> tuple[dict[bytes, bytes], bytes]:
+    """Walk all chunks and verify their checksums; returns the small ones that matter, and the file to decode.
+
+    A colour profile is left out of the latter: pixels are taken as they are, and of one that does not fit the file
+    (grey radiographs with the profile of a screen are around) libpng complains on the terminal.
+    """
     kept: dict[bytes, bytes] = {}
+    profile: tuple[int, int] | None = None
     view = memoryview(data)
     place = len(_PNG)
     while place < len(data):
@@ -194,8 +199,10 @@ def _png_chunks(data: bytes, path: Path) -> dict[bytes, bytes]:
             raise _damaged(path, f"the checksum of its {_name(kind)} chunk at byte {place:,} is wrong")
         if kind in (b"sBIT", b"tRNS"):
             kept[kind] = bytes(view[place + 8 : end - 4])
+        if kind == b"iCCP":
+            profile = place, end
         if kind == b"IEND":
-            return kept
+            return kept, data if profile is None else data[: profile[0]] + data[profile[1] :]
         place = end
     raise _damaged(path, f"truncated at byte {len(data):,}: its IEND chunk is missing")
 
@@ -207,7 +214,7 @@ def _name(kind: bytes) -> str:
 def _decode_png(data: bytes, path: Path) -> Decoded:
     width, height, depth, colour = _png_header(data, path)
     _check_size(height, width, path)
-    chunks = _png_chunks(data, path)
+    chunks, data = _png_chunks(data, path)
     pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         raise _damaged(path, "its compressed pixels cannot be decoded")

@@ -49,7 +49,7 @@ class TestTargets:
 
     def test_an_argument_unlike_all_gets_the_list(self, conf: Path) -> None:
         assert told(conf, {"loss": {"_target_": LOSS, "zzz": 1.0}}) == [
-            f"loss.zzz is no argument of {LOSS}, which has: pos_weight"
+            f"loss.zzz is no argument of {LOSS}, which has: pos_weight, label_smoothing"
         ]
 
     def test_a_value_of_another_type_is_told(self, conf: Path) -> None:

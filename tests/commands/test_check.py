@@ -93,3 +93,19 @@ def test_the_real_jsrt_copy_is_usable(real_data, tmp_path, capsys):
     assert (figures["n"], figures["sizes"], figures["looks_inverted"]) == (246, {"200 x 200": 246}, [])
     assert (figures["same_files"], figures["unreadable"], figures["warnings"]) == ([], [], [])
     assert 0.28 < figures["masks"]["lungs"]["area"] < 0.33
+
+
+def test_a_structure_that_the_set_has_no_masks_of_makes_it_unusable_and_says_what_to_set(root, tmp_path, capsys):
+    cfg = config(root, tmp_path / "run")
+    cfg["data"]["structures"] = ["heart"]
+    assert run(cfg) == 3
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "asks for heart" in shown
+    assert "data.structures=[lungs,right_lung,left_lung]" in shown
+
+
+def test_lungs_are_drawn_beside_another_structure_where_they_are_no_union_of_others():
+    from lungseg.commands.check import drawn
+
+    assert drawn({"lungs": "a", "infection": "b"}) == ["lungs", "infection"]
+    assert drawn({"right_lung": "a", "left_lung": "b", "heart": "c"}) == ["right_lung", "left_lung", "heart"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lungseg.data.decode import decode, decode_raw, is_raw, size_of
 from lungseg.errors import DataError
@@ -56,3 +56,13 @@ def test_pixels_without_a_stated_range_are_refused():
 def test_raw_values_are_the_complement():
     words = np.full(2048 * 2048, 1000, ">u2")
     assert np.unique(decode_raw(words.tobytes(), Path("a.IMG"))).tolist() == [3095]  # 4095 - 1000
+
+
+def test_a_grey_file_with_the_profile_of_a_screen_is_decoded_in_silence(capfd):
+    buffer = io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    ramp = np.arange(108, dtype=np.uint8).reshape(9, 12)
+    Image.fromarray(ramp).save(buffer, "PNG", icc_profile=profile)
+    assert b"iCCP" in buffer.getvalue()
+    assert np.array_equal(decode(buffer.getvalue(), Path("file.png")).pixels, ramp)
+    assert capfd.readouterr().err == ""

@@ -92,7 +92,9 @@ def test_a_threshold_outside_of_0_to_1_is_refused(threshold):
 def test_a_network_with_another_number_of_channels_names_the_key(tmp_path, store):
     task = toy_task()
     task.model = ResUNet(in_channels=1, features=(4, 8), num_classes=3)
-    with pytest.raises(ConfigError, match=r"gives 3 channels, but task\.activation=sigmoid .* lungs\. .*model\.num_classes=1"):
+    with pytest.raises(
+        ConfigError, match=r"gives 3 channels, but task\.activation=sigmoid .* lungs\. .*model\.num_classes=1"
+    ):
         toy_trainer(tmp_path, epochs=1).fit(task, datamodule=toy_data(store, n=8))
 
 
