@@ -321,10 +321,23 @@ class Composer:
         Raises:
             ConfigError: all that is wrong.
         """
-        first = self.compose(lines if not multirun else self.jobs(lines, {})[0])
+        params = self._swept_by_group(lines)
+        # a sweep group may sweep over experiments, and values may fit these only: judge them within a job
+        first = self.compose(self.jobs(lines, params)[0] if multirun or params else lines)
         if not multirun and not first.multirun:
             return first, first.overrides
         return replace(first, multirun=True), self.sweep(lines, first.params)
+
+    def _swept_by_group(self, lines: Sequence[str]) -> dict[str, str]:
+        """Return what a sweep group in the overrides sweeps over; {} where there is none, or it cannot be told."""
+        chosen = [o for o in self.parse(lines) if self._is_choice(o) and not o.is_sweep_override()]
+        try:
+            _, hydra = self._base([str(o.input_line) for o in chosen], Origin(self.verb, self.folders, set(), list))
+        except ConfigError:
+            return {}  # said, with all else that is wrong, when a job is composed
+        if hydra.mode != RunMode.MULTIRUN:
+            return {}
+        return {str(key): str(value) for key, value in (hydra.sweeper.get("params") or {}).items()}
 
     def jobs(self, lines: Sequence[str], params: dict[str, str]) -> list[list[str]]:
         """Return the overrides of every job of a sweep, in the order of Hydra's sweeper.

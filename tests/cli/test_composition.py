@@ -261,3 +261,20 @@ def test_given_folders_of_hydra_are_read_off_the_overrides(composer: Composer) -
     composed = composer.compose(["hydra.run.dir=here", "seed=1"])
     assert (composed.run_dir, composed.sweep_dir) == ("here", None)
     assert composed.config["overrides"] == ["seed=1"]  # Hydra's own are no part of the run
+
+
+def test_values_of_a_sweep_over_experiments_are_judged_within_its_jobs(composer: Composer) -> None:
+    # the default experiment has no such source; every experiment of the sweep has
+    first, lines = composer.plan(
+        ["sweep=covid_segmentation_table", "data.sources.qatar_covid.convention=with_heart"], multirun=False
+    )
+    assert first.multirun
+    assert first.config["data"]["sources"]["qatar_covid"]["convention"] == "with_heart"
+    assert "++data.sources.qatar_covid.convention=with_heart" in lines
+
+
+def test_a_key_that_no_job_of_a_sweep_over_experiments_has_is_refused(composer: Composer) -> None:
+    with pytest.raises(ConfigError, match="did you mean `convention`"):
+        composer.plan(
+            ["sweep=covid_segmentation_table", "data.sources.qatar_covid.conventio=with_heart"], multirun=False
+        )
