@@ -9,7 +9,6 @@ from lungseg.report.blocks import Block, Figures, Page, Points, Section, Text
 from lungseg.report.compare import (
     Pair,
     comparison_table,
-    cost_table,
     label_runs,
     learned_from,
     paired_table,
@@ -22,6 +21,7 @@ from lungseg.report.compare import (
     together_interval,
 )
 from lungseg.report.convention import crossed
+from lungseg.report.cost import cost_table
 from lungseg.report.cross import cross_table
 from lungseg.report.figures import forest_figure, multiple_figures, validation_figure
 from lungseg.report.paper_tables import paper_blocks

@@ -8,12 +8,11 @@ from lungseg.report.figures import curve_figures, distribution_figure
 from lungseg.report.paper import paper_of, paper_section
 from lungseg.report.pictures import overlay_blocks
 from lungseg.report.reader import Run, Scores
+from lungseg.report.results import boundary_table, pixels_table, results_table
 from lungseg.report.tables import (
-    boundary_table,
     environment_blocks,
     epochs_table,
     net_name,
-    results_table,
     run_facts,
     subgroup_table,
 )
@@ -106,14 +105,18 @@ def summary(run: Run) -> str:
     found = run.main()
     if found is None:
         return f"{first} It has not been evaluated."
+    same = {scores.structure: scores for scores in run.scores() if (scores.part, scores.source) == (found.part, "all")}
+    what = f"the {structure_name(found.structure)}"
+    if "mean" in same:
+        found, what = same["mean"], f"{len(same) - 1} structures"
     dice = found.metric("dice")
     patients = f" of {some(found.n_subjects, 'patient')}" if found.n_subjects is not None else ""
     sure = f" (95 % interval {decimal(dice.low)} to {decimal(dice.high)})" if span(dice.low, dice.high) else ""
     tested = run.tested_on(found.part)
     sets = f" ({listed([source_name(name) for name in tested])})" if tested and tested != run.trained_on() else ""
     return (
-        f"{first} On {count(found.n)} {part_name(found.part)} radiographs{patients}{sets} it outlines the "
-        f"{structure_name(found.structure)} with a mean Dice of {decimal(dice.mean)}{sure}."
+        f"{first} On {count(found.n)} {part_name(found.part)} radiographs{patients}{sets} it outlines {what} "
+        f"with a mean Dice of {decimal(dice.mean)}{sure}."
     )
 
 
@@ -167,7 +170,7 @@ def _results(run: Run) -> tuple[Block, ...]:
         blocks.append(Text("These are validation figures: this run has no test part.", tone="warn"))
     if said := crossed(run):
         blocks.append(Text(said, tone="warn"))
-    tables = [made(run, part) for part in parts for made in (results_table, boundary_table)]
+    tables = [made(run, part) for part in parts for made in (results_table, pixels_table, boundary_table)]
     blocks += [table for table in tables if table is not None]
     figures = _distributions(run, parts)
     if figures:

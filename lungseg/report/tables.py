@@ -1,9 +1,9 @@
-"""The tables of one run: what was run, results, epochs, subgroups, environment."""
+"""Tables of one run beside its results: what was run, epochs, subgroups, environment."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,8 @@ import pandas as pd
 from lungseg.report.blocks import Block, Cell, Column, Facts, Table, Text
 from lungseg.report.convention import convention_fact
 from lungseg.report.paper import Paper, epoch_columns
-from lungseg.report.reader import Run, Scores
+from lungseg.report.reader import Run
+from lungseg.report.results import interval_cell
 from lungseg.report.wording import (
     DASH,
     capital,
@@ -23,152 +24,14 @@ from lungseg.report.wording import (
     part_name,
     some,
     source_name,
-    span,
     structure_name,
     to_count,
     to_float,
 )
-from lungseg.stats.bootstrap import Interval, mean_interval
+from lungseg.stats.bootstrap import mean_interval
 
-RESULT_METRICS = (
-    "dice", "dice_pooled", "dice_classes", "iou", "iou_pooled", "iou_classes", "accuracy", "precision", "recall",
-)  # fmt: skip
-MILLIMETRES, PIXELS = ("hd95_mm", "assd_mm"), ("hd95_px", "assd_px")
-PROBABILITIES = ("soft_dice", "brier")
 TOO_FEW = 30
 AGE_BANDS = ((0, 18, "under 18"), (18, 40, "18 to 39"), (40, 65, "40 to 64"), (65, 150, "65 and over"))
-
-
-def interval_cell(found: Interval, *, digits: int = 4) -> Cell:
-    """A mean with its interval on the line below."""
-    return Cell(decimal(found.mean, digits), sub=span(found.low, found.high, digits))
-
-
-def results_table(run: Run, part: str) -> Table | None:
-    """All scores of one part: a row per source and structure.
-
-    Args:
-        run: the run.
-        part: `test`, `val`...
-
-    Returns:
-        The table; None when the part was not scored. With a single source, its row is the row of all.
-    """
-    scores = _scores(run, part)
-    if not scores:
-        return None
-    shown = _shown(RESULT_METRICS, scores)
-    structures = {found.structure for found in scores}
-    columns = [
-        *_head_columns(structures),
-        *(Column(capital(metric_name(name))) for name in shown),
-        Column("sd of Dice"),
-        Column("Empty"),
-        Column("Missed"),
-        Column("False"),
-    ]
-    rows = [
-        (
-            *_head_cells(found, structures, _patients(found)),
-            *(interval_cell(found.metric(name)) for name in shown),
-            Cell(decimal(found.metric("dice").sd)),
-            Cell(count(found.n_empty)),
-            Cell(count(found.n_missed), tone="warn" if found.n_missed else ""),
-            Cell(count(found.n_false), tone="warn" if found.n_false else ""),
-        )
-        for found in scores
-    ]
-    return Table(tuple(columns), tuple(rows), caption=part_caption(part, structures))
-
-
-def boundary_table(run: Run, part: str) -> Table | None:
-    """Outlines and probabilities of one part: a row per source and structure, as in `results_table`.
-
-    Distances are in mm where the size of a pixel is known for any image, and in pixels where it is not for all.
-
-    Args:
-        run: the run.
-        part: `test`, `val`...
-
-    Returns:
-        The table; None when neither was measured.
-    """
-    scores = _scores(run, part)
-    known = [found for found in scores if found.metric("hd95_mm").n]
-    unknown = [found for found in scores if found.metric("hd95_px").n > found.metric("hd95_mm").n]
-    distances = [*(MILLIMETRES if known else ()), *(PIXELS if unknown or not known else ())]
-    shares = [*(["nsd"] if known else []), *PROBABILITIES, "specificity"]
-    distances, shares = _shown(distances, scores), _shown(shares, scores)
-    if not set(distances) | (set(shares) - {"specificity"}):
-        return None
-    structures = {found.structure for found in scores}
-    tolerance = to_float(run.metrics.get("tolerance_mm"))
-    titles = {"nsd": f"{metric_name('nsd')} at {tolerance:g} mm" if math.isfinite(tolerance) else metric_name("nsd")}
-    columns = (
-        *_head_columns(structures),
-        *(Column(titles.get(name) or capital(metric_name(name))) for name in (*distances, *shares)),
-    )
-    rows = tuple(
-        (
-            *_head_cells(found, structures, f"{found.metric('hd95_mm').n:,} in mm" if known else ""),
-            *(interval_cell(found.metric(name), digits=2) for name in distances),
-            *(interval_cell(found.metric(name)) for name in shares),
-        )
-        for found in scores
-    )
-    caption = f"{part_caption(part, structures)}: outlines and probabilities"
-    return Table(columns, rows, caption=caption, note=_outlines_note(known, distances, tolerance))
-
-
-def _outlines_note(known: Collection[Scores], distances: Collection[str], tolerance: float) -> str:
-    said = []
-    if distances:
-        said.append(
-            "HD95: the 95th percentile of the distances between the outlines, from each to the other, pooled; ASSD: "
-            "their mean. A missed or false structure counts as the image’s diagonal."
-        )
-    if set(distances) & set(PIXELS):
-        said.append("px: pixels of the mask as published, which differ in size from image to image.")
-    if known:
-        within = f"{tolerance:g} mm" if math.isfinite(tolerance) else "the tolerance"
-        said.append(f"NSD: the share of both outlines within {within} of the other, 0 for a missed or false structure.")
-        said.append("In mm: the images that have outlines and a known pixel size; mm and NSD are of these alone.")
-    said.append("Soft Dice and Brier score (0 = perfect) are of the probabilities, before any threshold.")
-    return " ".join(said)
-
-
-def _scores(run: Run, part: str) -> list[Scores]:
-    """The scores of one part; with a single source its rows are the rows of all."""
-    scores = [found for found in run.scores() if found.part == part]
-    if len({found.source for found in scores} - {"all"}) == 1:
-        scores = [found for found in scores if found.source != "all"]
-    return scores
-
-
-def _shown(names: Sequence[str], scores: Sequence[Scores]) -> list[str]:
-    """Those of the metrics that any row has."""
-    return [name for name in names if any(name in found.metrics for found in scores)]
-
-
-def _head_columns(structures: Collection[str]) -> list[Column]:
-    structure = [Column("Structure", numeric=False)] if len(structures) > 1 else []
-    return [Column("Set", numeric=False), *structure, Column("Images")]
-
-
-def _head_cells(found: Scores, structures: Collection[str], images: str) -> list[Cell]:
-    structure = [Cell(structure_name(found.structure))] if len(structures) > 1 else []
-    return [Cell(source_name(found.source)), *structure, Cell(count(found.n), sub=images)]
-
-
-def part_caption(part: str, structures: Collection[str]) -> str:
-    """Name the part, and the structure where there is only one.
-
-    Example:
-        >>> part_caption("val", ["lungs"]), part_caption("test", ["lungs", "heart"])
-        ('Validation part, lungs', 'Test part')
-    """
-    only = [structure_name(name) for name in structures] if len(structures) == 1 else []
-    return ", ".join([f"{capital(part_name(part))} part", *only])
 
 
 def epochs_table(epochs: pd.DataFrame, paper: Paper | None) -> Table:
@@ -332,10 +195,6 @@ def _map(value: object) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _patients(found: Scores) -> str:
-    return "" if found.n_subjects is None else some(found.n_subjects, "patient")
 
 
 def _epoch_value(name: str, value: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +103,19 @@ def test_results_against_other_labels_say_so_before_the_table(make_run: Callable
 def test_outlines_have_a_table_of_their_own(make_run: Callable[..., Path]):
     run = read_run(make_run(overlays=False, n_boot=20, metrics={"hd95_mm": 4.2, "assd_mm": 1.1}))
     captions = [block.caption for block in single_page(run).sections[0].blocks if isinstance(block, Table)]
-    assert captions == ["Test part, lungs", "Test part, lungs: outlines and probabilities"]
+    assert captions == ["Test part, lungs", "Test part, lungs: pixels", "Test part, lungs: outlines and probabilities"]
+
+
+def test_of_several_structures_the_summary_tells_their_mean(make_run: Callable[..., Path]):
+    folder = make_run(structures=("lungs", "heart"), overlays=False, n_boot=20)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for structures in metrics["parts"]["test"].values():
+        mean = copy.deepcopy(structures["heart"])
+        mean["metrics"]["dice"] |= {"mean": 0.875, "low": 0.85, "high": 0.9}
+        structures["mean"] = mean
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    said = "it outlines 2 structures with a mean Dice of 0.8750 (95 % interval 0.8500 to 0.9000)."
+    assert single_page(read_run(folder)).summary.endswith(said)
 
 
 @pytest.mark.parametrize(
