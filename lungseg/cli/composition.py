@@ -381,4 +381,10 @@ class Composer:
                     continue
                 forced |= {line.partition("=")[0] for line in composed.overrides if line.startswith("++")}
             raise_all(problems)
+        parsed = self.parse(lines)
+        if any(self.is_group(key) for key in params) or any(
+            o.is_sweep_override() and self._is_choice(o) for o in parsed
+        ):
+            # Hydra begins with a composition without the swept choices, in which a key of theirs may be missing
+            forced |= {f"++{o.key_or_group}" for o in parsed if not (o.is_hydra_override() or self._is_choice(o))}
         return [f"++{line}" if f"++{line.partition('=')[0]}" in forced else line for line in lines]

@@ -278,3 +278,18 @@ def test_a_key_that_no_job_of_a_sweep_over_experiments_has_is_refused(composer: 
         composer.plan(
             ["sweep=covid_segmentation_table", "data.sources.qatar_covid.conventio=with_heart"], multirun=False
         )
+
+
+@pytest.mark.parametrize(
+    ("lines", "multirun"),
+    [
+        (["sweep=dual_encoder_table", "model.in_channels=1"], False),
+        (["experiment=unet_mc_sh,dual_encoder_mc_sh", "model.in_channels=1"], True),
+    ],
+    ids=["group", "by-hand"],
+)
+def test_values_beside_swept_experiments_are_forced_into_hydra_s_first_composition(
+    composer: Composer, lines: list[str], multirun: bool
+) -> None:
+    # it is made without the swept experiments, and the default one states no model.in_channels
+    assert "++model.in_channels=1" in composer.plan(lines, multirun=multirun)[1]
