@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from lungseg.callbacks.per_sample import PerSample
 from lungseg.callbacks.postprocess_choice import Choice
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.models.cost import count_macs
+from lungseg.models.statistics import slow_statistics
 from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json, writing
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,8 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
     try:
         for logger in loggers:
             logger.log_hyperparams(_for_loggers(cfg))
+        if resumed is None and (said := slow_statistics(task.model, planned_steps(cfg, module))):
+            log.warning("%s", said)
         log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
         trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
         if choice is not None or cfg["test"] != "none":
@@ -96,6 +100,12 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
                 _test(cfg, folder, task, module, trainer, callbacks, chosen)
     finally:
         close(loggers)
+
+
+def planned_steps(cfg: dict[str, Any], module: Any) -> int:
+    """Return the optimiser steps of a whole training on one device."""
+    batches = math.ceil(len(module.positions("train")) / module.batch_size)
+    return batches * int(cfg["trainer"].get("max_epochs", 1)) // int(cfg["trainer"].get("accumulate_grad_batches", 1))
 
 
 def _tested(cfg: dict[str, Any], folder: Path) -> Path:
