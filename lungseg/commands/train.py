@@ -104,7 +104,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
 
 def planned_steps(cfg: dict[str, Any], module: Any) -> int:
     """Return the optimiser steps of a whole training on one device."""
-    batches = math.ceil(len(module.positions("train")) / module.batch_size)
+    batches: int = math.ceil(len(module.positions("train")) / module.batch_size)
     return batches * int(cfg["trainer"].get("max_epochs", 1)) // int(cfg["trainer"].get("accumulate_grad_batches", 1))
 
 

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from lungseg.errors import ConfigError, first_five, near_name
 from lungseg.models.inputs import check_channels, prepare
+from lungseg.models.keras_init import check_bn_momentum
 from lungseg.models.smp_encoders import TIMM, can_dilate, known_name, published
 from lungseg.models.weights import (
     IMAGENET,
@@ -69,6 +70,8 @@ class Smp(nn.Module):
             give the same features from the same weights, and train differently.
         options: further arguments of the architecture, by the library's names, such as `decoder_channels`.
         encoder_options: further arguments of a timm encoder, by timm's names.
+        bn_momentum: of all batch norms, in torch's terms (weight of the newest batch); null leaves what each encoder
+            comes with, 0.1 mostly, 0.01 in EfficientNets, which then need hundreds of steps to settle.
 
     Shape:
         image (B, 1 or in_channels, H, W), any float dtype -> logits (B, num_classes, H, W).
@@ -100,9 +103,12 @@ class Smp(nn.Module):
         grey: Grey = "sum",
         options: Mapping[str, Any] | None = None,
         encoder_options: Mapping[str, Any] | None = None,
+        bn_momentum: float | None = None,
     ) -> None:
         super().__init__()
         check_channels(in_channels, num_classes)
+        if bn_momentum is not None:
+            check_bn_momentum(bn_momentum)
         if grey not in get_args(Grey):
             msg = f"grey={grey!r} is not one of {', '.join(get_args(Grey))}"
             raise ValueError(msg)
@@ -115,6 +121,10 @@ class Smp(nn.Module):
         self._encoder_options = _checked_encoder_options(architecture, self.encoder_name, encoder_options or {})
         self.net = self._load(weights) if weights is not None else self._make()
         self.smallest = self._smallest()
+        if bn_momentum is not None:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = bn_momentum
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (B, num_classes, H, W) of an image (B, 1 or in_channels, H, W)."""

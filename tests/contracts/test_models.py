@@ -100,7 +100,9 @@ def test_small_form_has_fewer_parameters(narrow):
     file = CONF / "model" / narrow.name.removeprefix("small_")
     assert narrow.read_text().startswith("# @package model\n# ")
     with torch.device("meta"):
-        assert parameters(build(file, "small")) < parameters(build(file, "full"))
+        if file.stem == "smp":
+        pytest.skip("the widths of smp's networks are their encoders'")
+    assert parameters(build(file, "small")) < parameters(build(file, "full"))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (30, 17), (1, 1)], ids=str)

@@ -331,3 +331,11 @@ def test_a_swin_network_takes_any_size_when_told():
     ).eval()
     with torch.no_grad():
         assert net(image(size=(65, 40))).shape == (2, 1, 65, 40)
+
+
+def test_the_momentum_of_all_batch_norms_can_be_set():
+    net = Smp(encoder="resnet18", bn_momentum=0.25)
+    found = {module.momentum for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    assert found == {0.25}
+    with pytest.raises(ValueError, match="bn_momentum=0"):
+        Smp(encoder="resnet18", bn_momentum=0.0)
