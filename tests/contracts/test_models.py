@@ -99,10 +99,10 @@ def test_the_file_alone_builds_a_model(file):
 def test_small_form_has_fewer_parameters(narrow):
     file = CONF / "model" / narrow.name.removeprefix("small_")
     assert narrow.read_text().startswith("# @package model\n# ")
-    with torch.device("meta"):
-        if file.stem == "smp":
+    if file.stem == "smp":
         pytest.skip("the widths of smp's networks are their encoders'")
-    assert parameters(build(file, "small")) < parameters(build(file, "full"))
+    with torch.device("meta"):
+        assert parameters(build(file, "small")) < parameters(build(file, "full"))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (30, 17), (1, 1)], ids=str)
