@@ -51,18 +51,17 @@ def results_table(run: Run, part: str) -> Table | None:
         *_head_columns(structures),
         *(Column(capital(metric_name(name))) for name in shown),
         Column("sd of Dice"),
-        Column("Empty"),
-        Column("Missed"),
-        Column("False"),
+        Column("Empty, missed, false"),
     ]
     rows = [
         (
             *_head_cells(found, structures, _patients(found)),
             *(interval_cell(found.metric(name)) for name in shown),
             Cell(decimal(found.metric("dice").sd)),
-            Cell(count(found.n_empty)),
-            Cell(count(found.n_missed), tone="warn" if found.n_missed else ""),
-            Cell(count(found.n_false), tone="warn" if found.n_false else ""),
+            Cell(
+                ", ".join(count(n) for n in (found.n_empty, found.n_missed, found.n_false)),
+                tone="warn" if found.n_missed or found.n_false else "",
+            ),
         )
         for found in scores
     ]

@@ -134,3 +134,15 @@ def test_every_row_is_as_wide_as_its_head(make_run: Callable[..., Path]):
     for table in (results_table(run, "test"), pixels_table(run, "test"), boundary_table(run, "test")):
         assert table is not None
         assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_empty_missed_and_false_masks_are_counted_in_one_place(make_run: Callable[..., Path]):
+    folder = make_run()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for block in metrics["parts"]["test"].values():
+        block["lungs"] |= {"n_empty": 3, "n_missed": 1, "n_false": 0}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    table = results_table(read_run(folder), "test")
+    assert told(table)[0]["Empty, missed, false"] == "3, 1, 0"
+    assert table is not None
+    assert table.rows[0][-1].tone == "warn"
