@@ -53,6 +53,9 @@ def run(cfg: dict[str, Any]) -> int:
 
 def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | None = None) -> None:
     """Fit and test into a run folder."""
+    # before the data: a mistake in them is told at once, and not after minutes of preparing radiographs
+    task = build.task(cfg, pretrained=resumed is None)
+    choice = build.postprocess_choice(cfg)
     data = build.data(cfg, folder, test_parts=tuple(cfg["test_parts"]), progress=store_progress(), jobs=cores())
     module = data.module
     module.require("train")
@@ -60,9 +63,7 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         module.require(*cfg["test_parts"])
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint("train", "val", *cfg["test_parts"])
-    choice = build.postprocess_choice(cfg)
     warn_of_conventions(data.facts["convention"])
-    task = build.task(cfg, pretrained=resumed is None)
     task.record = record(cfg, data)
     if resumed is not None:
         refuse_other_run(resumed, task.record)
