@@ -55,7 +55,7 @@ class XrayCls:
     ) -> None:
         if not sharpness_factor >= 0:
             msg = (
-                f"augment.sharpness_factor={sharpness_factor} must be 0 or more: 0 smooths, 1 does nothing, 2 sharpens"
+                f"augment.sharpness_factor={sharpness_factor} must be 0 or more (0 smooths, 2 sharpens)"
             )
             raise ConfigError(msg)
         for key, value in (("sharpness", sharpness), ("autocontrast", autocontrast), ("flip", flip)):
