@@ -27,7 +27,7 @@ STRUCTURE = "lungs"
 
 
 class Guides(Protocol):
-    """Where the lung mask of a row comes from; small and picklable, as it travels to the workers."""
+    """Where the lung mask of a row comes from; picklable, as `alone` of it travels to the workers."""
 
     def origin(self, row: Row) -> str:
         """Return what drew a row's mask: `disk`, or `predicted by` and the start of the checkpoint's hash."""
@@ -39,6 +39,10 @@ class Guides(Protocol):
 
     def read(self, source: Source, root: Path, row: Row) -> NDArray[np.bool_]:
         """Return a row's mask, (h, w) bool, on its own grid, which covers the radiograph."""
+        ...
+
+    def alone(self, row: Row) -> Guides:
+        """Return what knows of one row only, and so is small."""
         ...
 
 
@@ -62,6 +66,11 @@ class DiskGuides:
             DataError: a file is missing, damaged, or of another picture.
         """
         return np.asarray(source.read_masks(root, row, [STRUCTURE])[0], bool)
+
+    def alone(self, row: Row) -> DiskGuides:
+        """Return itself: it holds nothing."""
+        del row
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,11 @@ class FolderGuides:
         """
         del source, root
         return np.asarray(read_mask(self.folder / self.masks[row["sample_id"]][0]).mask, bool)
+
+    def alone(self, row: Row) -> FolderGuides:
+        """Return the folder with the row's entry only."""
+        name = row["sample_id"]
+        return FolderGuides(self.folder, {name: self.masks[name]})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def add_missing(
 
     tasks = [(key, table.row(i)) for key, i in wanted.items()]
     work = (
-        delayed(_prepare)(key, row, *sources[row["source"]], dict(steps), tuple(structures), guides)
+        delayed(_prepare)(
+            key, row, *sources[row["source"]], dict(steps), tuple(structures), guides.alone(row) if guides else None
+        )
         for key, row in tasks
     )
     errors: list[str] = []

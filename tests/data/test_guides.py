@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,13 @@ class TestFolder:
         assert guides.origin(row) == "predicted by 0123456789ab"
         assert np.array_equal(guides.read(MemorySource({}), Path(), row), mask > 0)
         assert guides.files(row_of("b", {})) == []
+
+    def test_what_travels_to_a_worker_knows_one_row_only(self, tmp_path):
+        entries = {f"memory/{i}": {"file": f"{i}.png", "checkpoint": "1"} for i in range(1000)}
+        row = row_of("7", {})
+        alone = FolderGuides.open(manifest(tmp_path, entries)).alone(row)
+        assert alone.files(row) == [str(tmp_path / "7.png")]
+        assert len(pickle.dumps(alone)) < 500
 
     def test_a_folder_without_a_manifest_is_refused_with_the_way_out(self, tmp_path):
         with pytest.raises(DataError, match=r"holds no manifest\.json.*masks=<run folder or \.ckpt>"):
