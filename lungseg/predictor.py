@@ -90,12 +90,10 @@ class Predictor:
         """Segment several radiographs in one pass through the network; arguments as for one."""
         if not images:
             return []
-        read = [self._pixels(image, inverted=inverted) for image in images]
-        prepared = [self._prepare(pixels) for pixels in read]
-        deep = any(sample.image.dtype == np.uint16 for sample in prepared)
-        batch = np.stack([_as_deep(sample.image) if deep else sample.image for sample in prepared])
+        read = [read_pixels(image, inverted=inverted) for image in images]
+        batch, prepared = prepared_batch(read, self.steps)
         with torch.inference_mode():
-            on_device = torch.from_numpy(batch[:, None]).to(self.device)
+            on_device = torch.from_numpy(batch).to(self.device)
             logits = self.network(self.normalize(on_device)).float().cpu().numpy()
         out = []
         for pixels, sample, plane in zip(read, prepared, logits, strict=True):
@@ -109,26 +107,46 @@ class Predictor:
             )
         return out
 
-    @staticmethod
-    def _pixels(image: str | Path | NDArray[Any], *, inverted: bool) -> NDArray[Any]:
-        if isinstance(image, np.ndarray):
-            fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-            if image.dtype not in (np.uint8, np.uint16) or not fits:
-                msg = f"an image array must be (h, w) or (h, w, 3) uint8 or uint16, not {image.shape} {image.dtype}"
-                raise ValueError(msg)
-            full = 255 if image.dtype == np.uint8 else 65535
-            return np.asarray(full - image, image.dtype) if inverted else image
-        radiograph: Radiograph = read_radiograph(Path(image), inverted=inverted)
-        return radiograph.pixels
 
-    def _prepare(self, pixels: NDArray[Any]) -> Prepared:
-        height, width = pixels.shape[:2]
-        sample = Prepared(
-            pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width))
-        )
-        for step in self.steps.values():
-            sample = step(sample)
-        return sample
+def read_pixels(image: str | Path | NDArray[Any], *, inverted: bool = False) -> NDArray[Any]:
+    """Return the pixels of a file or an array, bright = dense.
+
+    Returns:
+        (h, w) or (h, w, 3) uint8 or uint16 over its full range.
+
+    Raises:
+        DataError: the file is no readable radiograph.
+        ValueError: the array is of another shape or dtype.
+    """
+    if isinstance(image, np.ndarray):
+        fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if image.dtype not in (np.uint8, np.uint16) or not fits:
+            msg = f"an image array must be (h, w) or (h, w, 3) uint8 or uint16, not {image.shape} {image.dtype}"
+            raise ValueError(msg)
+        full = 255 if image.dtype == np.uint8 else 65535
+        return np.asarray(full - image, image.dtype) if inverted else image
+    radiograph: Radiograph = read_radiograph(Path(image), inverted=inverted)
+    return radiograph.pixels
+
+
+def prepared_batch(images: Sequence[NDArray[Any]], steps: Mapping[str, Step]) -> tuple[NDArray[Any], list[Prepared]]:
+    """Run the preprocessing over images as published.
+
+    Returns:
+        (B, 1, H, W) uint8, or uint16 where one of them is that deep, and the B prepared samples.
+    """
+    prepared = [_prepare(pixels, steps) for pixels in images]
+    deep = any(sample.image.dtype == np.uint16 for sample in prepared)
+    batch = np.stack([_as_deep(sample.image) if deep else sample.image for sample in prepared])
+    return batch[:, None], prepared
+
+
+def _prepare(pixels: NDArray[Any], steps: Mapping[str, Step]) -> Prepared:
+    height, width = pixels.shape[:2]
+    sample = Prepared(pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width)))
+    for step in steps.values():
+        sample = step(sample)
+    return sample
 
 
 def _as_deep(image: NDArray[Any]) -> NDArray[np.uint16]:

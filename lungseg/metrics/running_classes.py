@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lungseg.metrics import classification
-
-Kind = Literal["multiclass", "multilabel"]
+from lungseg.metrics.probabilities import probabilities
+from lungseg.types import Kind
 
 
 class RunningClasses:
@@ -121,11 +121,7 @@ class RunningClasses:
 
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Probabilities of the images seen, (N, C) float64: softmax, or a sigmoid of each label."""
-        logits = self.logits.cpu().numpy().astype(np.float64)
-        if self.kind == "multilabel":
-            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return probabilities(self.logits.cpu().numpy(), self.kind)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what was seen so far, as plain tensors on the CPU that a resumed epoch goes on from."""

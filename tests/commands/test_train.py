@@ -143,8 +143,8 @@ class TestResume:
     @pytest.mark.parametrize(
         ("change", "key"),
         [
-            (["model.features=[4,16]"], "config.model"),
-            (["optimizer.lr=0.5"], "config.optimizer"),
+            (["model.features=[4,16]"], "config.model.features"),
+            (["optimizer.lr=0.5"], "config.optimizer.lr"),
             (["data.batch_size=3"], "config.data.batch_size"),
             (["seed=1"], "config.seed"),
             (["split.train=0.5", "split.test=0.4"], "split_hash"),

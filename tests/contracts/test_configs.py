@@ -68,6 +68,8 @@ def test_a_file_begins_with_a_comment_that_says_what_it_is(file: Path) -> None:
 @pytest.mark.parametrize("choices", runs(), ids=" ".join)
 def test_every_choice_of_every_group_composes_and_is_legal(composer: Composer, choices: list[str]) -> None:
     more = [PHANTOM] if "data=default" in choices else []
+    if {"task=multiclass", "task=multilabel"} & set(choices):
+        more += ["data.classes=[normal,ill]"]
     assert composer.compose([*choices, *more]).config["name"]
 
 
