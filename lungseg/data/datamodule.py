@@ -270,7 +270,7 @@ class LungDataModule(LightningDataModule):
             repeat=repeat,
             rank=trainer.global_rank if trainer is not None else 0,
             world_size=trainer.world_size if trainer is not None else 1,
-            weights=None if self.weights is None else self.weights[positions],
+            weights=self.weights[positions] if self.weights is not None and shuffle else None,
         )
 
     def _batches_done(self) -> int:

@@ -22,12 +22,10 @@ def store(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
 
 
-def run(
-    folder: Path, store: Path, kind="multiclass", *, task=None, thresholds=None, summarise=summarise_classes, **data
-):
+def run(folder: Path, store: Path, kind="multiclass", *, task=None, thresholds=None, **data):
     folder.mkdir(parents=True, exist_ok=True)
     tester = PerSampleClasses(
-        kind=kind, classes=CLASSES[kind], summarise=summarise, n_boot=20, thresholds=thresholds,
+        kind=kind, classes=CLASSES[kind], summarise=summarise_classes, n_boot=20, thresholds=thresholds,
         facts={"trained_on": ["discs"]},
     )  # fmt: skip
     trainer = Trainer(
@@ -97,11 +95,10 @@ def test_results_do_not_depend_on_how_images_are_batched(tmp_path, store):
 
 
 def test_a_part_without_images_is_an_error_that_names_the_keys(tmp_path, store):
-    tester, module = run(tmp_path / "a", store)
+    tester, _ = run(tmp_path / "a", store)
     tester._frames = []
     with pytest.raises(DataError, match=r"test_parts"):
         tester.on_test_epoch_end(Trainer(logger=False, enable_checkpointing=False), None)
-    del module
 
 
 def test_an_output_that_is_not_a_number_names_the_images(tmp_path, store):
