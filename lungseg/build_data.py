@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.build_model import classes_of, kind_of, steps
+from lungseg.build_model import classes_of, kind_of, lung_segmenter, steps
 from lungseg.data.datamodule import LungDataModule
+from lungseg.data.guides import MANIFEST, DiskGuides, FolderGuides, Guides, masks_wanted
 from lungseg.data.labels import ClassCount, class_counts, encode_table, leave_out_unknown
+from lungseg.data.preprocess.base import Step
+from lungseg.data.preprocess.lungs import DISK
 from lungseg.data.sources.base import Source
 from lungseg.data.splits import check_subjects, split_hash
 from lungseg.data.store import Store
 from lungseg.data.structures import check_structures
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, DataError
+from lungseg.guide_masks import predict_masks, sha256_of
 from lungseg.instantiation import Config, make
 from lungseg.types import Part
 
@@ -109,14 +113,47 @@ def store(
 ) -> Store:
     """Fill and open the store of the config's preprocessing."""
     structures = structures_of(cfg)
+    chain = steps(cfg)
     return Store.build(
         samples,
         homes,
-        steps=steps(cfg),
+        steps=chain,
         structures=structures,
+        guides=guides(cfg, chain, samples, homes),
         folder=Path(cfg["paths"]["store"]),
         jobs=jobs,
         progress=progress,
+    )
+
+
+def guides(
+    cfg: Config, chain: Mapping[str, Step], samples: SamplesTable, homes: Mapping[str, tuple[Source, Path]]
+) -> Guides | None:
+    """Return where the lung masks of the steps that want some come from; None where no step does.
+
+    Those of a segmentation checkpoint are drawn now, once for each radiograph, into a folder beside the store.
+
+    Raises:
+        ConfigError: there is no such folder or checkpoint.
+        CheckpointError: the network draws no lungs, or was trained on these sets.
+        DataError: radiographs cannot be read.
+    """
+    wanted = masks_wanted(chain)
+    if wanted is None:
+        return None
+    if wanted == DISK:
+        return DiskGuides()
+    place = Path(wanted).expanduser()
+    if (place / MANIFEST).is_file():
+        return FolderGuides.open(place)
+    loaded, drawing = lung_segmenter(wanted)
+    return predict_masks(
+        drawing,
+        samples,
+        homes,
+        Path(cfg["paths"]["store"]) / "lung_masks" / sha256_of(loaded.path)[:16],
+        checkpoint=loaded.path,
+        allow_seen=bool(cfg.get("allow_leakage", False)),
     )
 
 

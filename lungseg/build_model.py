@@ -8,10 +8,12 @@ from typing import Any
 
 from lungseg import checkpoint
 from lungseg.classifier import Classifier
+from lungseg.data.guides import masks_wanted
 from lungseg.data.labels import check_classes
 from lungseg.data.normalize import Normalize
 from lungseg.data.preprocess.base import Step
-from lungseg.errors import ConfigError
+from lungseg.errors import CheckpointError, ConfigError
+from lungseg.guide_masks import check_segmenter
 from lungseg.instantiation import Config, make
 from lungseg.postprocess.chain import Postprocess
 from lungseg.postprocess.threshold import Threshold
@@ -123,6 +125,8 @@ def segmenter(loaded: checkpoint.Checkpoint, device: str, threshold: float | Non
 
 def classifier(loaded: checkpoint.Checkpoint, kind: Kind, device: str, threshold: float | None) -> Classifier:
     """Make the checkpoint of a classifier ready; arguments as for `predictor`."""
+    chain = steps(loaded.record["config"])
+    masks = masks_wanted(chain)
     thresholds = dict(loaded.record.get("thresholds") or {})
     classes = loaded.record["classes"]
     if threshold is not None:
@@ -135,14 +139,41 @@ def classifier(loaded: checkpoint.Checkpoint, kind: Kind, device: str, threshold
         thresholds = dict.fromkeys(classes, threshold)
     return Classifier(
         network=_trained(loaded),
-        steps=steps(loaded.record["config"]),
+        steps=chain,
         normalize=Normalize(**loaded.record["normalize"]),
+        segmenter=None if masks is None else lung_segmenter(masks, device)[1],
         classes=classes,
         kind=kind,
         thresholds=thresholds,
         device=pick_device(device),
         record=loaded.record,
     )
+
+
+def lung_segmenter(place: str, device: str = "auto") -> tuple[checkpoint.Checkpoint, Predictor]:
+    """Load the segmentation net that draws the lungs for preprocessing.
+
+    Args:
+        place: value of `preprocess.steps.lungs.masks`.
+        device: as for `predictor`.
+
+    Raises:
+        ConfigError: it is no checkpoint; the masks that sets publish, or that lie in a folder, are of their own
+            radiographs only.
+        CheckpointError: it is damaged, or of a classifier.
+    """
+    key = f"preprocess.steps.lungs.masks={place}"
+    try:
+        loaded = checkpoint.load(place)
+    except ConfigError as error:
+        msg = f"{key} names no checkpoint of a segmentation net, which has to draw the lungs here: {error}"
+        raise ConfigError(msg) from error
+    if kind_of(loaded.record["config"]) is not None:
+        msg = f"{key} is a classifier and draws no lungs; give the checkpoint of a segmentation run"
+        raise CheckpointError(msg)
+    found = segmenter(loaded, device, None)
+    check_segmenter(found, key)
+    return loaded, found
 
 
 def _trained(loaded: checkpoint.Checkpoint) -> Any:

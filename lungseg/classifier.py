@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from lungseg.data.normalize import Normalize
 from lungseg.data.plausibility import doubts
 from lungseg.data.preprocess.base import Step
+from lungseg.guide_masks import lungs_in
 from lungseg.metrics.probabilities import predicted, probabilities
-from lungseg.predictor import prepared_batch, read_pixels
+from lungseg.predictor import Predictor, prepared_batch, read_pixels
 from lungseg.types import Kind
 
 
@@ -48,6 +49,7 @@ class Classifier:
         thresholds: multilabel: probability from which a label is predicted; 0.5 where none is given.
         device: where the network runs.
         record: what the checkpoint says about itself.
+        segmenter: draws the lungs for steps that want to know where they are; None where no step does.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Classifier:
         thresholds: Mapping[str, float],
         device: torch.device,
         record: Mapping[str, Any],
+        segmenter: Predictor | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.steps = dict(steps)
@@ -70,6 +73,7 @@ class Classifier:
         self.thresholds = dict(thresholds)
         self.device = device
         self.record = dict(record)
+        self.segmenter = segmenter
 
     def __call__(self, image: str | Path | NDArray[Any], *, inverted: bool = False) -> Classification:
         """Classify one radiograph.
@@ -90,7 +94,8 @@ class Classifier:
         if not images:
             return []
         read = [read_pixels(image, inverted=inverted) for image in images]
-        batch, _ = prepared_batch(read, self.steps)
+        lungs = None if self.segmenter is None else [lungs_in(found) for found in self.segmenter.many(read)]
+        batch, _ = prepared_batch(read, self.steps, lungs)
         with torch.inference_mode():
             logits = self.network(self.normalize(torch.from_numpy(batch).to(self.device))).float().cpu().numpy()
         chances = probabilities(logits, self.kind).astype(np.float32)

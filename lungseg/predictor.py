@@ -129,21 +129,30 @@ def read_pixels(image: str | Path | NDArray[Any], *, inverted: bool = False) -> 
     return radiograph.pixels
 
 
-def prepared_batch(images: Sequence[NDArray[Any]], steps: Mapping[str, Step]) -> tuple[NDArray[Any], list[Prepared]]:
+def prepared_batch(
+    images: Sequence[NDArray[Any]], steps: Mapping[str, Step], lungs: Sequence[NDArray[np.bool_]] | None = None
+) -> tuple[NDArray[Any], list[Prepared]]:
     """Run the preprocessing over images as published.
+
+    Args:
+        images: (h, w) or (h, w, 3) each.
+        steps: preprocessing, in order.
+        lungs: (h, w) masks for steps that want to know where the lungs are.
 
     Returns:
         (B, 1, H, W) uint8, or uint16 where one of them is that deep, and the B prepared samples.
     """
-    prepared = [_prepare(pixels, steps) for pixels in images]
+    masks = [None] * len(images) if lungs is None else [mask.astype(np.uint8) for mask in lungs]
+    prepared = [_prepare(pixels, steps, mask) for pixels, mask in zip(images, masks, strict=True)]
     deep = any(sample.image.dtype == np.uint16 for sample in prepared)
     batch = np.stack([_as_deep(sample.image) if deep else sample.image for sample in prepared])
     return batch[:, None], prepared
 
 
-def _prepare(pixels: NDArray[Any], steps: Mapping[str, Step]) -> Prepared:
+def _prepare(pixels: NDArray[Any], steps: Mapping[str, Step], lungs: NDArray[np.uint8] | None) -> Prepared:
     height, width = pixels.shape[:2]
-    sample = Prepared(pixels, np.zeros((0, height, width), np.uint8), Placement(0.0, 0.0, float(height), float(width)))
+    whole = Placement(0.0, 0.0, float(height), float(width))
+    sample = Prepared(pixels, np.zeros((0, height, width), np.uint8), whole, guide=lungs)
     for step in steps.values():
         sample = step(sample)
     return sample
