@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.build_model import classes_of, kind_of, lung_segmenter, steps
+from lungseg.data.balance.none import NoBalance
 from lungseg.data.datamodule import LungDataModule
 from lungseg.data.guides import MANIFEST, DiskGuides, FolderGuides, Guides, masks_wanted
 from lungseg.data.labels import ClassCount, class_counts, encode_table, leave_out_unknown
@@ -166,7 +167,7 @@ def data(
     progress: Callable[[int, int], None] | None = None,
     jobs: int = 1,
 ) -> Data:
-    """Build the datamodule: table, split, store.
+    """Build the datamodule: table, labels, split, balance of the training part, store.
 
     Args:
         cfg: the config.
@@ -188,6 +189,8 @@ def data(
     if kind is not None:
         labels = encode_table(samples, classes, kind)
         parts = leave_out_unknown(parts, labels)
+    balance = make(cfg["balance"], "balance") if cfg.get("balance") else NoBalance()
+    parts = balance.apply(samples, parts, cfg["seed"])
     filled = store(cfg, samples, homes, progress=progress, jobs=jobs)
     norm = make(cfg["preprocess"]["normalize"], "preprocess.normalize")
     if normalize is not None:
@@ -205,6 +208,7 @@ def data(
         test_parts=test_parts,
         classes=classes,
         labels=labels,
+        weights=balance.weights(samples, parts),
     )
     size = "x".join(str(side) for side in filled.size)
     return Data(
@@ -220,6 +224,7 @@ def data(
                 "counts": {str(p): int((parts == p).sum()) for p in ("train", "val", "test", "unused")},
                 "subjects": _subjects(samples, parts),
             },
+            "balance": type(balance).__name__,
             "preprocess": f"{', '.join(cfg['preprocess']['steps'])}; {size}, {filled.dtype}",
             "normalize": {"mean": norm.mean, "std": norm.std},
             "structures": list(cfg["data"]["structures"]),

@@ -58,6 +58,7 @@ class TrainSchema(VerbSchema):
     task: Any = None
     data: Any = None
     split: Any = None
+    balance: Any = None
     preprocess: Any = None
     augment: Any = None
     model: Any = None
@@ -103,6 +104,25 @@ class PredictSchema(VerbSchema):
 
 
 @dataclass
+class ExplainSchema(VerbSchema):
+    """Root keys and groups of `explain`."""
+
+    checkpoint: str = MISSING
+    input: str | None = MISSING
+    output: str | None = MISSING
+    classes: Any = MISSING
+    lungs: str | None = MISSING
+    neighbours: int = MISSING
+    embedding: bool = MISSING
+    parts: list[str] = MISSING
+    perplexity: float = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    device: str = MISSING
+    explain: Any = None
+
+
+@dataclass
 class ReportSchema(VerbSchema):
     """Root keys of `report`."""
 
@@ -138,6 +158,7 @@ SCHEMAS: dict[str, type[VerbSchema]] = {
     "train": TrainSchema,
     "evaluate": EvaluateSchema,
     "predict": PredictSchema,
+    "explain": ExplainSchema,
     "report": ReportSchema,
     "check": CheckSchema,
     "prepare": PrepareSchema,

@@ -259,3 +259,25 @@ def test_a_multiclass_takes_no_threshold(runs):
         lungseg.load(runs["multiclass"], device="cpu", threshold=0.3)
     labelled = lungseg.load(runs["multilabel"], device="cpu", threshold=0.3)
     assert labelled.thresholds == {"lobar": 0.3, "bilateral": 0.3}
+
+
+class TestBalance:
+    def test_it_takes_from_the_training_part_alone_and_a_test_finds_the_same_split_again(self, tmp_path, runs):
+        train.run(classes_config("train", tmp_path / "run", "balance=undersample"))
+        before, after = (read(place, "data.json") for place in (runs["multiclass"], tmp_path / "run"))
+        counts = [n["positive"] for n in after["classes"]["counts"]["train"].values()]
+        assert counts == [min(n["positive"] for n in before["classes"]["counts"]["train"].values())] * 3
+        assert after["classes"]["counts"]["test"] == before["classes"]["counts"]["test"]
+        assert (before["balance"], after["balance"]) == ("NoBalance", "Undersample")
+        found = evaluated(tmp_path / "own", tmp_path / "run")
+        assert found["parts"] == read(tmp_path / "run", "metrics.json")["parts"]
+
+    def test_weights_draw_rare_classes_more_often(self, tmp_path):
+        lines = ["balance=weighted", "trainer.max_epochs=1"]
+        train.run(classes_config("train", tmp_path / "run", *lines))
+        assert read(tmp_path / "run", "data.json")["balance"] == "WeightedSampling"
+
+    def test_other_data_are_tested_whole(self, tmp_path):
+        train.run(classes_config("train", tmp_path / "run", "balance=undersample", "trainer.max_epochs=1"))
+        found = evaluated(tmp_path / "other", tmp_path / "run", *OTHER, "allow_leakage=true")
+        assert found["parts"]["test"]["all"]["n"] == 9
