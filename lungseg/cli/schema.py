@@ -52,6 +52,7 @@ class TrainSchema(VerbSchema):
     test_parts: list[str] = MISSING
     monitor: str = MISSING
     monitor_mode: str = MISSING
+    lung_masks: str = MISSING
     allow_leakage: bool = MISSING
     n_boot: int = MISSING
     paper: PaperSchema = field(default_factory=PaperSchema)
@@ -144,6 +145,7 @@ class CheckSchema(VerbSchema):
 class PrepareSchema(VerbSchema):
     """Root keys and groups of `prepare`."""
 
+    lung_masks: str = MISSING
     jobs: int | None = MISSING
     data: Any = None
     preprocess: Any = None
