@@ -123,10 +123,21 @@ def segmenter(loaded: checkpoint.Checkpoint, device: str, threshold: float | Non
     )
 
 
-def classifier(loaded: checkpoint.Checkpoint, kind: Kind, device: str, threshold: float | None) -> Classifier:
-    """Make the checkpoint of a classifier ready; arguments as for `predictor`."""
+def classifier(
+    loaded: checkpoint.Checkpoint, kind: Kind, device: str, threshold: float | None, *, draws_lungs: bool = True
+) -> Classifier:
+    """Make the checkpoint of a classifier ready; arguments as for `predictor`.
+
+    Args:
+        loaded: the checkpoint.
+        kind: of its classes.
+        device: as for `predictor`.
+        threshold: as for `predictor`.
+        draws_lungs: also load the network that draws the lung masks which preprocessing wants; False where the caller
+            has masks of its own.
+    """
     chain = steps(loaded.record["config"])
-    masks = masks_wanted(chain)
+    masks = masks_wanted(chain) if draws_lungs else None
     thresholds = dict(loaded.record.get("thresholds") or {})
     classes = loaded.record["classes"]
     if threshold is not None:

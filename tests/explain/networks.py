@@ -9,14 +9,14 @@ from torch import Tensor, nn
 class Corner(nn.Module):
     """Two logits: the mean of the upper left 8 x 8 pixels of a 32 x 32 image, and that of the lower right.
 
-    A convolution copies the image, pooling makes 4 x 4 cells of 8 x 8 pixels, and each logit reads one cell.
+    A convolution copies the image, pooling makes 4 x 4 cells (of 8 x 8 pixels), and each logit reads one cell.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, num_classes: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 2, 1, bias=False)
-        self.pool = nn.AvgPool2d(8)
-        self.head = nn.Linear(2 * 4 * 4, 2, bias=False)
+        self.conv = nn.Conv2d(1, num_classes, 1, bias=False)
+        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.head = nn.Linear(num_classes * 4 * 4, num_classes, bias=False)
         with torch.no_grad():
             self.conv.weight.fill_(1.0)
             self.head.weight.zero_()
