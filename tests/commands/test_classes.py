@@ -281,3 +281,36 @@ class TestBalance:
         train.run(classes_config("train", tmp_path / "run", "balance=undersample", "trainer.max_epochs=1"))
         found = evaluated(tmp_path / "other", tmp_path / "run", *OTHER, "allow_leakage=true")
         assert found["parts"]["test"]["all"]["n"] == 9
+
+
+class TestLungs:
+    """Preprocessing that goes by lung masks: as published, or drawn by a segmentation net."""
+
+    def test_masks_of_the_set_change_what_is_seen_and_are_none_for_other_pictures(self, tmp_path, runs, pictures):
+        train.run(classes_config("train", tmp_path / "run", "lungs=lungs_only"))
+        whole, lungs = (
+            read(place, "data.json")["normalize"]["mean"] for place in (runs["multiclass"], tmp_path / "run")
+        )
+        assert lungs < whole - 0.1  # black around the lungs
+        with pytest.raises(ConfigError, match=r"lungs\.masks=disk names no checkpoint of a segmentation net"):
+            predict.run(
+                classes_config("predict", tmp_path / "out", f"checkpoint={tmp_path / 'run'}", f"input={pictures}")
+            )
+
+    def test_a_net_draws_them_for_the_store_and_for_pictures(self, tmp_path, trained_run, pictures):
+        lines = ["lungs=lungs_only", f"lung_masks={trained_run}", "trainer.max_epochs=1"]
+        with pytest.raises(CheckpointError, match="holds patients of phantom"):
+            train.run(classes_config("train", tmp_path / "seen", *lines))
+        empty = "preprocess.steps.lungs.empty=keep"  # it has learnt for two epochs
+        train.run(classes_config("train", tmp_path / "run", *lines, empty, "allow_leakage=true"))
+        drawn = list((tmp_path / "store" / "lung_masks").rglob("*.png"))
+        assert len(drawn) == 24
+        predict.run(classes_config("predict", tmp_path / "out", f"checkpoint={tmp_path / 'run'}", f"input={pictures}"))
+        assert len(labels(tmp_path / "out")) == 3
+        classifier = lungseg.load(tmp_path / "run", device="cpu")
+        assert classifier.segmenter.structures == ("lungs",)
+
+    def test_a_classifier_draws_no_lungs(self, tmp_path, runs):
+        lines = ["lungs=lungs_only", f"lung_masks={runs['multiclass']}"]
+        with pytest.raises(CheckpointError, match="is a classifier and draws no lungs"):
+            train.run(classes_config("train", tmp_path / "run", *lines))
