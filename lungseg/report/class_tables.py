@@ -133,9 +133,10 @@ def worst_table(run: Run, part: str) -> Table | None:
     loss = losses(samples, run.kind, run.classes).dropna().sort_values(ascending=False, kind="stable").head(WORST)
     if loss.empty:
         return None
+    several = samples["source"].nunique() > 1
     columns = (
         Column("Image", numeric=False),
-        Column("Set", numeric=False),
+        *([Column("Set", numeric=False)] if several else []),
         Column("Label", numeric=False),
         Column("Predicted", numeric=False),
         Column("Loss"),
@@ -148,7 +149,7 @@ def worst_table(run: Run, part: str) -> Table | None:
         rows.append(
             (
                 Cell(str(row["sample_id"]).removeprefix(f"{row['source']}/")),
-                Cell(source_name(str(row["source"]))),
+                *([Cell(source_name(str(row["source"])))] if several else []),
                 Cell(_names(str(row["label"]))),
                 Cell(_names(str(row["predicted"]))),
                 Cell(decimal(float(value), 3)),

@@ -26,22 +26,26 @@ WITHOUT = ("border_only", "lungs_out", "lungs_out_mask")
 """Without any lung, the barest first."""
 SHOWN, CHANCE = 0.6, 0.5
 _CLASSES = {"LungsOnly": "lungs_only", "LungCrop": "lung_crop", "LungsOut": "lungs_out", "BorderOnly": "border_only"}
-_VARIED = ("data.lungs", "preprocess", "seed")
+_Found = tuple[str, str, Run, Scores]
+"""Label, part of the picture, run and its scores."""
+_VARIED = ("data.lungs", "lung_masks", "preprocess", "seed")
 
 
 def lungs_mode(run: Run) -> str:
     """What part of the picture a run looks at: a key of MODES.
 
-    The config says it as `data.lungs`, or as the step `preprocess.steps.lungs`; `full` where it says neither.
+    The config says it as `data.lungs`, or by a step of the preprocessing (`preprocess.steps.lungs`); `full` where it
+    says neither.
     """
     said = str(run.get("data.lungs", ""))
     if said in MODES:
         return said
-    step = run.get("preprocess.steps.lungs")
-    target = str(step.get("_target_") or "").rpartition(".")[2] if isinstance(step, Mapping) else ""
-    mode = _CLASSES.get(target, "full")
-    masked = mode == "lungs_out" and isinstance(step, Mapping) and step.get("fill") == "mask"
-    return "lungs_out_mask" if masked else mode
+    steps = run.get("preprocess.steps")
+    for step in steps.values() if isinstance(steps, Mapping) else ():
+        target = str(step.get("_target_") or "").rpartition(".")[2] if isinstance(step, Mapping) else ""
+        if target in _CLASSES:
+            return "lungs_out_mask" if target == "LungsOut" and step.get("fill") == "mask" else _CLASSES[target]
+    return "full"
 
 
 def shortcut_verdict(auroc: Interval) -> str:
@@ -92,7 +96,7 @@ def shortcut_blocks(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
         found.sort(key=lambda item: list(MODES).index(item[1]))
         if not found:
             continue
-        blocks += [Points(tuple(_sentences([(mode, main) for _, mode, _, main in found]))), _table(found)]
+        blocks += [Points(tuple(_sentences(found))), _table(found)]
     if blocks:
         said = (
             "The same classifier on parts of the picture. Shown: the lower end of the 95 % interval of the frame’s "
@@ -110,10 +114,10 @@ def _key(run: Run) -> str:
         if not any(key == varied or key.startswith((f"{varied}.", f"{varied}_")) for varied in _VARIED)
         and key.rpartition(".")[2] != "seed"
     }
-    return json.dumps([run.verb, sorted(same.items())])
+    return json.dumps([run.name, run.verb, sorted(same.items())])
 
 
-def _table(found: Sequence[tuple[str, str, Run, Scores]]) -> Table:
+def _table(found: Sequence[_Found]) -> Table:
     columns = (
         Column("The net sees", numeric=False),
         Column("Run", numeric=False),
@@ -122,11 +126,11 @@ def _table(found: Sequence[tuple[str, str, Run, Scores]]) -> Table:
         Column("AUROC"),
         Column("Above chance, of the whole picture"),
     )
-    full = next((main.metric("auroc") for _, mode, _, main in found if mode == "full"), None)
     rows = []
     for label, mode, run, main in found:
         auroc = main.metric("auroc")
-        share = survives(auroc, full) if full is not None else math.nan
+        full = _full_of(run, found)
+        share = survives(auroc, full.metric("auroc")) if full is not None else math.nan
         how = "trained and tested on it" if run.verb == "train" else "tested on it"
         rows.append(
             (
@@ -143,13 +147,19 @@ def _table(found: Sequence[tuple[str, str, Run, Scores]]) -> Table:
     return Table(columns, tuple(rows), caption=f"Parts of the picture, {parts} part", note=note)
 
 
-def _sentences(found: Sequence[tuple[str, Scores]]) -> list[str]:
+def _full_of(run: Run, found: Sequence[_Found]) -> Scores | None:
+    """The scores on the whole picture that a run is held against: those of its own seed, or else the first."""
+    fulls = [(other, main) for _, mode, other, main in found if mode == "full"]
+    same = [main for other, main in fulls if other.get("seed") == run.get("seed")]
+    return next(iter([*same, *(main for _, main in fulls)]), None)
+
+
+def _sentences(found: Sequence[_Found]) -> list[str]:
     """One sentence: how much survives without lungs; with several seeds one for each run of the barest part."""
-    barest = next((mode for mode in WITHOUT if any(mode == seen for seen, _ in found)), None)
+    barest = next((mode for mode in WITHOUT if any(mode == seen for _, seen, _, _ in found)), None)
     if barest is None:
         return ["No run looks at the picture without lungs: nothing can be said of a shortcut."]
-    fulls = [main for mode, main in found if mode == "full"]
-    return [_sentence(barest, main, fulls[0] if fulls else None) for mode, main in found if mode == barest]
+    return [_sentence(mode, main, _full_of(run, found)) for _, mode, run, main in found if mode == barest]
 
 
 def _sentence(mode: str, main: Scores, full: Scores | None) -> str:

@@ -114,6 +114,14 @@ def test_seeds_are_rows_of_one_table_and_other_nets_have_their_own(read: Callabl
     assert shortcut_blocks(label_runs([runs[0], changed])) == ()
 
 
+def test_a_run_is_held_against_the_whole_picture_of_its_own_seed(read: Callable[..., Run]):
+    runs = [
+        read("a", "full", (0.9, 0.8, 0.95)), read("b", "full", (0.7, 0.65, 0.8), seed=1),
+        read("c", "border_only", (0.7, 0.65, 0.8), seed=1),
+    ]  # fmt: skip
+    assert "the whole picture gives 0.700: 100 %" in said(shortcut_blocks(label_runs(runs)))[0]
+
+
 def test_runs_on_the_whole_picture_have_no_table(read: Callable[..., Run]):
     runs = [read("a", "full", (0.9, 0.8, 0.95)), read("b", "full", (0.9, 0.8, 0.95), seed=1)]
     assert shortcut_blocks(label_runs(runs)) == ()
