@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from lungseg.callbacks.per_sample import datamodule_of
+from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import ConfigError
 from lungseg.metrics.probabilities import probabilities
 from lungseg.metrics.thresholds import LabelThreshold
@@ -42,12 +43,7 @@ class ThresholdChoice(Callback):
             ConfigError: the split has no validation part.
         """
         data = datamodule_of(trainer)
-        if not len(data.positions("val")):
-            msg = (
-                "metrics.thresholds needs a validation part to choose on, but the split has none; "
-                "metrics.thresholds=null keeps 0.5"
-            )
-            raise ConfigError(msg)
+        self.require(data)
         parts, data.test_parts = data.test_parts, ("val",)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.insert(0, self)
@@ -61,6 +57,20 @@ class ThresholdChoice(Callback):
         # as they are kept in results, so that a threshold parts what it was chosen to part
         chances = probabilities(np.concatenate(self._logits), "multilabel").astype(np.float32)
         return self.chooser(chances, data.truth_at(np.concatenate(self._at)), classes=data.classes)
+
+    @staticmethod
+    def require(data: LungDataModule) -> None:
+        """Refuse data without a validation part, best before anything is trained on them.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not len(data.positions("val")):
+            msg = (
+                "metrics.thresholds needs a validation part to choose on, but the split has none; "
+                "metrics.thresholds=null keeps 0.5"
+            )
+            raise ConfigError(msg)
 
     def on_test_batch_end(
         self,

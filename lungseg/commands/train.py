@@ -68,6 +68,8 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         module.require_classes()
         counts = module.class_counts()
     choice, limits = build.postprocess_choice(cfg), build.threshold_choice(cfg)
+    if limits is not None:
+        limits.require(module)
     if module.store.structures:
         warn_of_conventions(data.facts["convention"])
     task = build.task(cfg, pretrained=resumed is None, counts=counts)

@@ -148,6 +148,12 @@ class TestRefused:
         with pytest.raises(ConfigError, match=r"loss does not fit task\.activation=sigmoid.*multiclass or multilabel"):
             train.run(classes_config("train", tmp_path / "run", *lines))
 
+    def test_thresholds_without_a_part_to_choose_them_on_before_anything_is_trained(self, tmp_path):
+        lines = ["split.train=0.7", "split.val=0", "split.test=0.3"]
+        with pytest.raises(ConfigError, match=r"metrics\.thresholds needs a validation part"):
+            train.run(classes_config("train", tmp_path / "run", *lines, kind="multilabel"))
+        assert not (tmp_path / "run" / "epochs.csv").exists()
+
     def test_thresholds_chosen_on_what_is_tested(self, tmp_path):
         with pytest.raises(ConfigError, match=r"metrics\.thresholds=null or test_parts=\[test\]"):
             classes_config("train", tmp_path / "run", "test_parts=[val,test]", kind="multilabel")
