@@ -231,7 +231,9 @@ def _scored(run: Run, group: pd.DataFrame, n_boot: int, seed: int) -> tuple[Cell
 
 
 def _names(label: str) -> str:
-    return label.replace("|", ", ") if label and label != "None" else DASH
+    """Say a label of the samples table; its names that begin with `?` are not known and are left out."""
+    names = [name for name in label.split("|") if name and not name.startswith("?")]
+    return ", ".join(names) if names and label != "None" else DASH
 
 
 def _patients(found: Scores) -> str:

@@ -25,7 +25,7 @@ def embedding_figure(
     """Every image at its place on the map, by label.
 
     Args:
-        embedding: one row for each image: x, y, label (of several labels the map shows `several`).
+        embedding: one row for each image: x, y, label (`several` where it has several of the classes).
         classes: names in order, for the same colours as in the other drawings.
         title: above the drawing.
         name: of the figure's file.
@@ -98,10 +98,17 @@ def embedding_table(embedding: pd.DataFrame, classes: Sequence[str]) -> Table | 
 
 
 def _placed(embedding: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    frame = embedding[np.isfinite(embedding["x"]) & np.isfinite(embedding["y"])]
-    several = ~frame["label"].isin(list(classes)) & frame["label"].str.contains("|", regex=False)
-    placed: pd.DataFrame = frame.assign(group=frame["label"].where(~several, "several").replace("None", "not known"))
-    return placed
+    frame: pd.DataFrame = embedding[np.isfinite(embedding["x"]) & np.isfinite(embedding["y"])]
+    return frame.assign(group=[_group(str(label), classes) for label in frame["label"]])
+
+
+def _group(label: str, classes: Sequence[str]) -> str:
+    """Say a label of the samples table in one word; of its names, those that begin with `?` are not known."""
+    names = [name for name in label.split("|") if name and not name.startswith("?") and label != "None"]
+    ours = [name for name in names if name in classes]
+    if len(ours) > 1:
+        return "several"
+    return ours[0] if ours else "another" if names else "none known"
 
 
 def _neighbours(points: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -312,7 +312,9 @@ def _class_samples(path: Path) -> pd.DataFrame:
 
 
 def _embedding(path: Path) -> pd.DataFrame:
-    frame = _parquet(path, ("sample_id", "part", "label", "x", "y"))
+    columns = ["sample_id", "part", "label", "x", "y"]
+    frame = pd.read_parquet(path, columns=columns)  # it may hold the features as well, thousands of numbers an image
+    frame = frame.astype(dict.fromkeys(columns[:3], str))
     return frame.assign(**{axis: pd.to_numeric(frame[axis], errors="raise").astype(float) for axis in ("x", "y")})
 
 

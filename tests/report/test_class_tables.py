@@ -109,6 +109,15 @@ def test_the_highest_loss_comes_first(make_class_run: MakeRun):
     assert table.rows[0][0].text.startswith("test")  # of a single set its name says nothing
 
 
+def test_names_that_are_not_known_are_not_shown(make_class_run: MakeRun):
+    folder = make_class_run(n=20)
+    frame = pd.read_parquet(folder / "per_sample.parquet").assign(label="viral|?normal", predicted="")
+    frame.to_parquet(folder / "per_sample.parquet")
+    table = worst_table(read_run(folder), "test")
+    assert table is not None
+    assert [cell.text for cell in table.rows[0][1:3]] == ["viral", "–"]
+
+
 def test_groups_are_scored_by_themselves_and_small_ones_are_not(make_class_run: MakeRun):
     run = read_run(make_class_run(n=150))
     table = class_subgroups_table(run, "test", n_boot=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from lungseg.report.embedding import DOTS, embedding_figure, embedding_table
 
@@ -47,6 +48,22 @@ def test_several_labels_are_one_group():
     table = embedding_table(frame, CLASSES)
     assert table is not None
     assert [row[0].text for row in table.rows] == ["normal", "viral", "several"]
+
+
+@pytest.mark.parametrize(
+    ("label", "group"),
+    [
+        ("viral|?normal", "viral"), ("?viral|?normal", "none known"), ("None", "none known"), ("", "none known"),
+        ("edema", "another"), ("edema|viral", "viral"),
+    ],
+)  # fmt: skip
+def test_a_label_is_said_in_one_word(label: str, group: str):
+    frame = apart()
+    frame.loc[0, "label"] = label
+    table = embedding_table(frame, CLASSES)
+    assert table is not None
+    n = {row[0].text: int(row[1].text) for row in table.rows}
+    assert n == {"normal": 9, "viral": 10} | {group: 11 if group == "viral" else 1}
 
 
 def test_the_map_names_its_labels_and_images():
