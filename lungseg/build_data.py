@@ -65,7 +65,13 @@ def structures_of(cfg: Config) -> list[str]:
     Raises:
         ConfigError: a name is wrong, or segmentation has none.
     """
-    structures = cfg["data"]["structures"]
+    structures, classes = cfg["data"]["structures"], cfg["data"].get("classes")
+    if not structures and classes and kind_of(cfg) is None and "task" in cfg:
+        msg = (
+            f"data.structures is empty, so there is nothing to outline; this set is for its classes "
+            f"({', '.join(classes)}): task=multiclass or task=multilabel, or name structures that it has masks of"
+        )
+        raise ConfigError(msg)
     needless = kind_of(cfg) is not None or ("task" not in cfg and cfg["data"].get("classes"))
     if structures or not needless:
         check_structures(structures)
