@@ -112,7 +112,7 @@ class ExplainSchema(VerbSchema):
     input: str | None = MISSING
     output: str | None = MISSING
     classes: Any = MISSING
-    lungs: str | None = MISSING
+    lung_masks: str | None = MISSING
     neighbours: int = MISSING
     embedding: bool = MISSING
     parts: list[str] = MISSING

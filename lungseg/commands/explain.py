@@ -29,7 +29,7 @@ from lungseg.errors import CheckpointError, ConfigError, DataError, ResourceErro
 from lungseg.explain.base import Explainer
 from lungseg.explain.case import Case, as_input, check_wanted, explain_case, features_of
 from lungseg.explain.embedding import nearest, tsne
-from lungseg.explain.lung_masks import LungMasks, MaskFolder, SegmentedLungs
+from lungseg.explain.lung_masks import SUFFIXES, LungMasks, MaskFile, MaskFolder, SegmentedLungs
 from lungseg.metrics.probabilities import predicted, probabilities
 from lungseg.overlay import draw_heat
 from lungseg.predictor import Predictor, read_pixels
@@ -158,7 +158,7 @@ def explain(
     log.info("%d radiographs explained in %.1f s: %s", done, time.monotonic() - began, output)
     if without:
         log.warning(
-            "%d of %d radiographs have no mask below lungs=, so no energy was measured for them: %s",
+            "%d of %d radiographs have no mask below lung_masks=, so no energy was measured for them: %s",
             len(without), len(files), first_five(without),
         )  # fmt: skip
     if flagged:
@@ -230,14 +230,14 @@ def _classifier(cfg: dict[str, Any]) -> Classifier:
     """Load the classifier; with masks of the user's own its net for lungs is not needed."""
     loaded = checkpoint.load(cfg["checkpoint"])
     kind = build.kind_of(loaded.record["config"])
-    draws = bool(cfg["input"]) and cfg["lungs"] is None
+    draws = bool(cfg["input"]) and cfg["lung_masks"] is None
     if kind is not None:
         try:
             return classifier(loaded, kind, cfg["device"], None, draws_lungs=draws)
         except ConfigError as error:
             if not draws:
                 raise
-            msg = f"{error}. Masks of these radiographs can be given too: lungs=<folder of masks, or checkpoint>"
+            msg = f"{error}. Masks of these radiographs can be given too: lung_masks=<folder, or checkpoint>"
             raise ConfigError(msg) from error
     msg = (
         f"checkpoint={cfg['checkpoint']} segments; explanations are of classifiers. Give the run of one "
@@ -248,16 +248,21 @@ def _classifier(cfg: dict[str, Any]) -> Classifier:
 
 def _lung_masks(cfg: dict[str, Any], made: Classifier) -> LungMasks | None:
     """Return what finds the lungs: as asked for, else what draws them for the classifier where it needs them."""
-    place = cfg["lungs"]
+    place = cfg["lung_masks"]
     if place is None:
         return None if made.segmenter is None else SegmentedLungs(segmenter=made.segmenter, name="preprocess.steps")
     path = Path(place).expanduser()
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        if not Path(cfg["input"]).expanduser().is_file():
+            msg = f"lung_masks={place} is one mask, but input={cfg['input']} is a folder; give a folder of masks"
+            raise ConfigError(msg)
+        return MaskFile(file=path)
     runs = ("checkpoints", "best.ckpt", "last.ckpt")
     if path.is_dir() and not any((path / name).exists() for name in runs):
         return MaskFolder(folder=path)
     segmenter = build.predictor(path, device=cfg["device"])
     if not isinstance(segmenter, Predictor):
-        msg = f"lungs={place} is a classifier; give the checkpoint of a segmentation run, or a folder of masks"
+        msg = f"lung_masks={place} is a classifier; give the checkpoint of a segmentation run, or a folder of masks"
         raise CheckpointError(msg)
     return SegmentedLungs(segmenter=segmenter, name=str(place))
 

@@ -127,13 +127,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         DataError: there is none, it is damaged, or of another format.
     """
     path = folder / MANIFEST
-    redo = f"Delete {folder} and run again with preprocess.steps.lungs.masks=<segmentation checkpoint>"
+    redo = f"Delete {folder} and run again with lung_masks=<segmentation checkpoint>"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         msg = (
             f"{folder} holds no {MANIFEST}, so it is not known which masks in it are whose. Give a folder that lungseg "
-            "predicted lung masks into, or the checkpoint itself: preprocess.steps.lungs.masks=<run folder or .ckpt>"
+            "predicted lung masks into, or the checkpoint itself: lung_masks=<run folder or .ckpt>"
         )
         raise DataError(msg) from error
     except (OSError, ValueError) as error:
@@ -188,7 +188,7 @@ def check_guides(table: SamplesTable, guides: Guides) -> None:
     msg = (
         f"{len(lacking)} of {len(table)} radiographs have no lung mask: {first_five(lacking)} (masks: {by}). All masks "
         "must come from one source, or they would give the classes away: let one network draw them all with "
-        "preprocess.steps.lungs.masks=<run folder or .ckpt of a segmentation net>, or do without them: lungs=full"
+        "lung_masks=<run folder or .ckpt of a segmentation net>, or do without them: lungs=full"
     )
     raise DataError(msg)
 
@@ -214,6 +214,6 @@ def refuse_mixed_masks(table: SamplesTable, origins: Sequence[str]) -> None:
     told = first_five(f"{label}: {n} {origin}" for (label, origin), n in sorted(counts.items()))
     msg = (
         f"the lung masks come from {len(set(origins))} sources ({told}), which a classifier could tell apart "
-        "instead of the classes. Take those of one network for all: preprocess.steps.lungs.masks=<run folder or .ckpt>"
+        "instead of the classes. Take those of one network for all: lung_masks=<run folder or .ckpt>"
     )
     raise DataError(msg)

@@ -117,7 +117,7 @@ def prepared(pixels: NDArray[Any], classifier: Classifier, lungs: NDArray[np.boo
         if lungs is None and getattr(step, "masks", None) is not None:
             msg = (
                 f"the checkpoint was trained with the step {name} ({type(step).__name__}), which needs a lung mask of "
-                "this radiograph, and there is none: give lungs=<folder of masks, or segmentation checkpoint>"
+                "this radiograph, and there is none: give lung_masks=<folder, or segmentation checkpoint>"
             )
             raise DataError(msg)
     _, (sample,) = prepared_batch([pixels], classifier.steps, None if lungs is None else [lungs])

@@ -48,7 +48,7 @@ class MaskFolder:
     def __init__(self, *, folder: Path) -> None:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         if not files:
-            msg = f"lungs={folder} holds no mask and is no run folder; give a folder of masks or a checkpoint"
+            msg = f"lung_masks={folder} holds no mask and is no run folder; give a folder of masks or a checkpoint"
             raise ConfigError(msg)
         self.folder = folder
         self._files: dict[str, Path] = {}
@@ -70,6 +70,26 @@ class MaskFolder:
                 if len(there) == len(ends):
                     return _read(there, (pixels.shape[0], pixels.shape[1]))
         return None
+
+
+class MaskFile:
+    """The mask of the one radiograph that is explained.
+
+    Args:
+        file: of the mask.
+    """
+
+    def __init__(self, *, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, name: str, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return the mask, see `LungMasks`.
+
+        Raises:
+            DataError: it is damaged, or of a picture with other sides.
+        """
+        del name
+        return _read([self.file], (pixels.shape[0], pixels.shape[1]))
 
 
 class SegmentedLungs:

@@ -27,7 +27,10 @@ CONF = config_dir()
 FILES = sorted(file for file in CONF.rglob("*.yaml") if file.parent.name != "local")
 ALONE = ("experiment", "size", "sweep", "debug")
 """Groups that set values of others; the choices of the rest are independent, so that one run can take one of each."""
-NEEDED = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "report": ["runs=outputs"]}
+NEEDED = {
+    "evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "explain": ["checkpoint=a"],
+    "report": ["runs=outputs"],
+}  # fmt: skip
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 SWEEPS = sorted((CONF / "sweep").glob("*.yaml"))
 PAPERS = [paper for file in sorted(FOLDER.glob("*.yaml")) if (paper := load_paper(file.stem)) is not None]
@@ -72,6 +75,12 @@ def test_every_choice_of_every_group_composes_and_is_legal(composer: Composer, c
     if {"task=multiclass", "task=multilabel"} & set(choices):
         more += ["data.classes=[normal,ill]"]
     assert composer.compose([*choices, *more]).config["name"]
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "explain").glob("*.yaml")), ids=relative)
+def test_every_explanation_composes_and_can_be_built(file: Path) -> None:
+    config = Composer("explain", CONF).compose(["checkpoint=a", f"explain={file.stem}"]).config
+    assert callable(build.make(config["explain"], "explain"))
 
 
 def test_every_target_of_ours_is_there() -> None:

@@ -110,7 +110,7 @@ def test_steps_that_need_the_lungs_get_the_mask():
     lungs[:, 48:] = True
     both = np.maximum(picture("upper"), picture("lower"))
     assert explain_case(made(steps=steps), GradCam(), both, lungs=lungs).predicted == "lower"
-    with pytest.raises(DataError, match=r"step lungs \(LungsOnly\), which needs a lung mask .*give lungs="):
+    with pytest.raises(DataError, match=r"step lungs \(LungsOnly\), which needs a lung mask .*give lung_masks="):
         explain_case(made(steps=steps), GradCam(), both)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lungseg.errors import CheckpointError, ConfigError, DataError
-from lungseg.explain.lung_masks import MaskFolder, SegmentedLungs
+from lungseg.explain.lung_masks import MaskFile, MaskFolder, SegmentedLungs
 
 PIXELS = np.zeros((20, 30), np.uint8)
 
@@ -58,6 +58,11 @@ def test_a_mask_of_other_sides_is_refused(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no mask and is no run folder"):
         MaskFolder(folder=tmp_path)
+
+
+def test_one_file_is_the_mask_of_the_one_radiograph(tmp_path):
+    save(tmp_path / "any.png", slice(0, 5))
+    assert MaskFile(file=tmp_path / "any.png")("a.jpg", PIXELS).sum() == 5 * 30
 
 
 class TestSegmented:

@@ -64,7 +64,7 @@ def lungs_of(sample: Prepared, empty: Empty) -> NDArray[np.bool_] | None:
     if sample.guide is None:
         msg = (
             "it needs a mask of the lungs, and this radiograph has none. Name where the masks of all radiographs come "
-            "from: preprocess.steps.lungs.masks=disk, a folder of masks, or the checkpoint of a segmentation net"
+            "from: lung_masks=disk, a folder of masks, or the checkpoint of a segmentation net"
         )
         raise DataError(msg)
     drawn: NDArray[np.bool_] = sample.guide > 0

@@ -49,7 +49,7 @@ def test_after_a_resize_the_guide_fits_the_new_grid():
 
 
 def test_a_radiograph_without_a_mask_is_refused_with_the_way_out():
-    with pytest.raises(DataError, match=r"has none\. Name where.*preprocess\.steps\.lungs\.masks=disk, a folder"):
+    with pytest.raises(DataError, match=r"has none\. Name where.*lung_masks=disk, a folder"):
         LungsOnly()(sample(None))
 
 
