@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
 
@@ -81,7 +82,32 @@ def layer_of(network: nn.Module, name: str | None) -> nn.Module:
     raise ConfigError(msg)
 
 
-def as_heat(raw: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
+@contextmanager
+def seen_grid(network: nn.Module, size: tuple[int, int]) -> Iterator[list[tuple[int, int]]]:
+    """Watch which grid a network's backbone (`net`) gets: some pad the image at the bottom and right.
+
+    Args:
+        network: the classifier.
+        size: (H, W) of the image.
+
+    Yields:
+        A list whose last entry is the grid of the last pass; `size` where the network has no such part.
+    """
+    grids = [size]
+    inner = getattr(network, "net", None)
+    if not isinstance(inner, nn.Module):
+        yield grids
+        return
+    handle = inner.register_forward_pre_hook(lambda _, given: grids.append(tuple(given[0].shape[-2:])))
+    try:
+        yield grids
+    finally:
+        handle.remove()
+
+
+def as_heat(
+    raw: NDArray[np.floating], size: tuple[int, int], padded: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """Cut what speaks against the class, and scale to the image's size and to [0, 1].
 
     The maximum becomes 1 and 0 stays 0: the lowest value is not moved to 0, or a map that is even would become none.
@@ -89,6 +115,7 @@ def as_heat(raw: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floa
     Args:
         raw: (h, w), positive = for the class.
         size: (H, W).
+        padded: grid that the map covers, (H', W') with the image in its upper left corner; None = the image's.
 
     Returns:
         (H, W) float32, bilinear between the middles of the map's cells.
@@ -97,7 +124,9 @@ def as_heat(raw: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.floa
     top = float(positive.max())
     if top <= 0:
         return np.zeros(size, np.float32)
-    heat = cv2.resize(positive / np.float32(top), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    height, width = padded or size
+    heat = cv2.resize(positive / np.float32(top), (width, height), interpolation=cv2.INTER_LINEAR)
+    heat = heat[: size[0], : size[1]]
     return np.asarray(heat / max(float(heat.max()), 1e-12), np.float32).clip(0, 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lungseg.explain.base import as_heat, layer_of
+from lungseg.explain.base import as_heat, layer_of, seen_grid
 from lungseg.explain.maps import kept
 
 
@@ -39,14 +39,15 @@ class EigenCam:
             ConfigError: there is no such layer, or it gives no maps.
         """
         del black
+        size = int(image.shape[2]), int(image.shape[3])
         seen: list[Tensor] = []
         handle = layer_of(network, self.layer).register_forward_hook(lambda _, __, output: seen.append(kept(output)))
         try:
-            with torch.no_grad():
+            with torch.no_grad(), seen_grid(network, size) as grids:
                 network(image)
         finally:
             handle.remove()
-        heat = as_heat(_first_component(seen[-1][0].cpu().numpy()), (int(image.shape[2]), int(image.shape[3])))
+        heat = as_heat(_first_component(seen[-1][0].cpu().numpy()), size, grids[-1])
         return np.repeat(heat[None], len(classes), axis=0)
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lungseg.explain.base import as_heat, layer_of, needed
+from lungseg.explain.base import as_heat, layer_of, needed, seen_grid
 from lungseg.explain.maps import kept
 
 
@@ -46,7 +46,8 @@ class GradCam:
         hooked = cam.activations_and_grads
         try:
             seen = image.detach().clone().requires_grad_()
-            logits = hooked(seen)
+            with seen_grid(network, size) as grids:
+                logits = hooked(seen)
             out = []
             for index in classes:
                 hooked.gradients = []
@@ -54,7 +55,7 @@ class GradCam:
                 torch.autograd.grad(logits[0, index], seen, retain_graph=True, allow_unused=True)
                 maps = hooked.activations[-1].numpy()
                 slopes = hooked.gradients[0].numpy() if hooked.gradients else np.zeros_like(maps)
-                out.append(as_heat(cam.get_cam_image(seen, layer, None, maps, slopes)[0], size))
+                out.append(as_heat(cam.get_cam_image(seen, layer, None, maps, slopes)[0], size, grids[-1]))
         finally:
             hooked.release()
         return np.stack(out)
