@@ -18,9 +18,14 @@ from lungseg.data.guides import (
     refuse_mixed_masks,
 )
 from lungseg.data.preprocess.border_only import BorderOnly
+from lungseg.data.preprocess.grey import Grey
 from lungseg.data.preprocess.lung_crop import LungCrop
 from lungseg.data.preprocess.lungs_only import LungsOnly
+from lungseg.data.preprocess.lungs_out import LungsOut
 from lungseg.data.preprocess.resize import Resize
+from lungseg.data.sources.montgomery import MontgomerySource
+from lungseg.data.sources.qatar_covid import QatarCovidSource
+from lungseg.data.store import Store
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, DataError
 from tests.data.store_sources import MemorySource, build, row_of
@@ -188,3 +193,38 @@ class TestStore:
         assert source.reads == ["b"]
         assert second.kept([0, 1]).tolist() == [1, 0.5]
         assert (second.images([1])[0, :, 8:] == 0).all()
+
+
+@pytest.mark.data
+class TestReal:
+    def test_lungs_of_adults_cover_what_lungs_cover(self, real_data, tmp_path):
+        source = MontgomerySource(search=str(real_data))
+        index = source.index()
+        table = SamplesTable.from_rows(index.rows[:3])
+        homes = {source.name: (source, index.root)}
+        kept = {}
+        for step in (LungsOnly(), LungsOut(), LungsOut(fill="mask"), BorderOnly()):
+            steps = {"lungs": step, "grey": Grey(), "resize": Resize(size=(64, 64))}
+            name = f"{type(step).__name__} {getattr(step, 'fill', '')}"
+            store = Store.build(table, homes, steps=steps, structures=[], folder=tmp_path, guides=DiskGuides())
+            kept[name] = store.kept([0, 1, 2])
+            assert store.images([0, 1, 2]).std(axis=(1, 2)).min() > 0
+        # both lungs are some quarter of a frontal radiograph; hull and box take more of it
+        assert ((kept["LungsOnly "] > 0.1) & (kept["LungsOnly "] < 0.45)).all()
+        assert np.allclose(kept["LungsOut mask"], 1 - kept["LungsOnly "])
+        assert (kept["LungsOut mask"] > kept["LungsOut convex_hull"]).all()
+        assert (kept["LungsOut convex_hull"] > kept["BorderOnly "]).all()
+
+    def test_the_stand_in_has_masks_of_one_class_only_and_is_refused(self, real_data):
+        source = QatarCovidSource(search=str(real_data), classes=["COVID", "Normal", "Viral Pneumonia"], masks=False)
+        rows = source.index().rows
+        folder = next(real_data.rglob("COVID-19_Radiography_Dataset"), None) or next(
+            real_data.rglob("covid19-radiography-standin")
+        )
+        drawn = {path.stem for path in folder.rglob("COVID/masks/*.png")}
+        assert drawn
+        with_masks = [
+            {**row, "masks": {"lungs": row["image"]} if Path(row["image"]).stem in drawn else {}} for row in rows
+        ]
+        with pytest.raises(DataError, match=r"310 of 470 radiographs have no lung mask.*160 of 160.*0 of 200"):
+            check_guides(SamplesTable.from_rows(with_masks), DiskGuides())
