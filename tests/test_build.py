@@ -26,6 +26,11 @@ def cfg(tmp_path_factory) -> dict:
     return phantom_config("train", tmp_path_factory.mktemp("outputs") / "run")
 
 
+@pytest.fixture(scope="module", params=["multiclass", "multilabel"])
+def of_classes(request, tmp_path_factory) -> dict:
+    return classes_config("train", tmp_path_factory.mktemp("outputs") / "run", kind=request.param)
+
+
 class TestMake:
     def test_arguments_come_from_the_node_and_from_code(self):
         node = {"_target_": f"{DATA}.preprocess.resize.Resize", "size": [16, 24]}
@@ -155,10 +160,6 @@ class TestData:
 class TestClasses:
     """What is built otherwise where classes are told apart."""
 
-    @pytest.fixture(scope="class", params=["multiclass", "multilabel"])
-    def of_classes(self, request, tmp_path_factory) -> dict:
-        return classes_config("train", tmp_path_factory.mktemp("outputs") / "run", kind=request.param)
-
     def test_the_network_has_one_output_for_each_class(self, of_classes):
         assert build.network(of_classes)(torch.zeros(2, 1, 32, 32)).shape == (2, len(of_classes["data"]["classes"]))
 
@@ -195,7 +196,7 @@ class TestClasses:
         assert type(build.tester(cfg, facts={}, thresholds=None)).__name__ == "PerSample"
         tester = build.tester(of_classes, facts={}, thresholds={of_classes["data"]["classes"][0]: 0.2})
         assert type(tester).__name__ == "PerSampleClasses"
-        assert list(tester.thresholds.values())[0] == 0.2
+        assert next(iter(tester.thresholds.values())) == 0.2
 
     def test_a_set_of_classes_has_nothing_to_outline(self, cfg, tmp_path):
         empty = {**cfg, "data": {**cfg["data"], "structures": [], "classes": ["normal", "lobar"]}}
