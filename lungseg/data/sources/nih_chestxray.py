@@ -90,6 +90,7 @@ class NihChestXraySource(Source):
     title: ClassVar[str] = "NIH ChestX-ray14"
     folder_names: ClassVar[tuple[str, ...]] = (
         "nih-chestxray",
+        "nih_chestxray",
         "nih-chest-xrays",
         "nih-chestxray14",
         "ChestX-ray14",
