@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.data.balance.base import Balance, count_names, labels_at
-from lungseg.data.labels import tokens_of
+from lungseg.data.balance.base import Balance, labels_at
+from lungseg.data.labels import NOTHING, tokens_of
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError
 
@@ -24,29 +26,31 @@ class WeightedSampling(Balance):
 
     Args:
         power: How far classes are evened out, 0 to 1.
+        classes: Names that count (`data.classes`); a sample that has none of them counts as one of the class `none`.
+            None or an empty list = all names that labels hold.
 
     Raises:
         ConfigError: `power` is outside.
     """
 
-    def __init__(self, *, power: float = 1.0) -> None:
+    def __init__(self, *, power: float = 1.0, classes: Sequence[str] | None = None) -> None:
         if not 0 <= power <= 1:
             msg = f"balance.power is {power}; it must lie in 0..1"
             raise ConfigError(msg)
         self.power = power
+        self.classes = frozenset(classes or ())
 
     def weights(self, table: SamplesTable, parts: NDArray[np.str_]) -> NDArray[np.float64] | None:
         """By what chances training samples are drawn: (N,) of mean 1 over the training part, 0 elsewhere."""
         found = np.zeros(len(parts))
         places = np.flatnonzero(parts == "train")
-        labels = labels_at(table, places)
-        counts = count_names(labels)
+        names = [self._names(label) for label in labels_at(table, places)]
+        counts = Counter(name for held in names for name in held)
         if not counts:
             found[places] = 1
             return found
         rarity = {name: n**-self.power for name, n in counts.items()}
         least = min(rarity.values())
-        names = [tokens_of(label) for label in labels]
         raw = np.array([np.mean([rarity[name] for name in held]) if held else least for held in names])
         found[places] = raw / raw.mean()
         drawn = dict.fromkeys(counts, 0.0)
@@ -59,3 +63,10 @@ class WeightedSampling(Balance):
             ", ".join(f"{name} {drawn[name]:.0f}" for name in sorted(counts)),
         )
         return found
+
+    def _names(self, label: str | None) -> tuple[str, ...]:
+        """The names of a label that count."""
+        held = tokens_of(label)
+        if not self.classes or not held:
+            return held
+        return tuple(name for name in held if name in self.classes) or (NOTHING,)

@@ -50,6 +50,15 @@ def test_only_training_samples_are_counted_and_drawn(caplog):
     ]
 
 
+def test_names_that_are_no_classes_do_not_count():
+    samples = [("a", "x"), ("b", "x|rarest"), ("c", "y"), ("d", "rarest"), ("e", "none"), ("f", "other")]
+    # n: x 2, y 1, none 3; weights 1/2 1/2 1 1/3 1/3 1/3, sum 3, mean .5
+    weights = WeightedSampling(classes=["x", "y"]).weights(table(*samples), training(6))
+    np.testing.assert_allclose(weights, [1, 1, 2, 2 / 3, 2 / 3, 2 / 3])
+    all_names = WeightedSampling().weights(table(*samples), training(6))
+    np.testing.assert_allclose(WeightedSampling(classes=[]).weights(table(*samples), training(6)), all_names)
+
+
 def test_without_any_label_all_are_drawn_alike():
     assert WeightedSampling().weights(table(("a", None), ("b", None)), training(2)).tolist() == [1, 1]
 
