@@ -16,7 +16,7 @@ from lungseg.data.plausibility import doubts
 from lungseg.data.preprocess.base import Step
 from lungseg.guide_masks import lungs_in
 from lungseg.metrics.probabilities import predicted, probabilities
-from lungseg.predictor import Predictor, prepared_batch, read_pixels
+from lungseg.predictor import Loaded, Predictor, prepared_batch, read_pixels
 from lungseg.types import Kind
 
 
@@ -35,7 +35,7 @@ class Classification:
     doubts: list[str]
 
 
-class Classifier:
+class Classifier(Loaded[Classification]):
     """Classifies radiographs of any size and depth.
 
     Made by `lungseg.load(checkpoint)`. Holds preprocessing, normalisation, network and thresholds of the checkpoint.
@@ -65,29 +65,11 @@ class Classifier:
         record: Mapping[str, Any],
         segmenter: Predictor | None = None,
     ) -> None:
-        self.network = network.to(device).eval()
-        self.steps = dict(steps)
-        self.normalize = normalize
+        super().__init__(network=network, steps=steps, normalize=normalize, device=device, record=record)
         self.classes = tuple(classes)
         self.kind: Kind = kind
         self.thresholds = dict(thresholds)
-        self.device = device
-        self.record = dict(record)
         self.segmenter = segmenter
-
-    def __call__(self, image: str | Path | NDArray[Any], *, inverted: bool = False) -> Classification:
-        """Classify one radiograph.
-
-        Args:
-            image: a file, or an array (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
-            inverted: the radiograph shows dense tissue dark (MONOCHROME1); files that say so themselves are turned
-                without it.
-
-        Raises:
-            DataError: the file is no readable radiograph.
-            ValueError: the array is of another shape or dtype.
-        """
-        return self.many([image], inverted=inverted)[0]
 
     def many(self, images: Sequence[str | Path | NDArray[Any]], *, inverted: bool = False) -> list[Classification]:
         """Classify several radiographs in one pass through the network; arguments as for one."""
@@ -96,9 +78,7 @@ class Classifier:
         read = [read_pixels(image, inverted=inverted) for image in images]
         lungs = None if self.segmenter is None else [lungs_in(found) for found in self.segmenter.many(read)]
         batch, _ = prepared_batch(read, self.steps, lungs)
-        with torch.inference_mode():
-            logits = self.network(self.normalize(torch.from_numpy(batch).to(self.device))).float().cpu().numpy()
-        chances = probabilities(logits, self.kind).astype(np.float32)
+        chances = probabilities(self.logits(batch), self.kind).astype(np.float32)
         named = predicted(chances, self.kind, self.classes, self.thresholds)
         return [
             Classification(dict(zip(self.classes, row.tolist(), strict=True)), name, doubts(pixels))

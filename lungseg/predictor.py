@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from lungseg.data.normalize import Normalize
 from lungseg.data.preprocess.base import Placement, Prepared, Step
 from lungseg.errors import ResourceError
 from lungseg.postprocess.chain import Postprocess
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,59 @@ class Prediction:
         return int(np.count_nonzero(self.masks[structure]))
 
 
-class Predictor:
+class Loaded(Generic[Found]):
+    """A checkpoint made ready for radiographs of any size and depth: what segmenting and classifying share.
+
+    Args:
+        network: image (B, 1, H, W) float32 -> logits.
+        steps: preprocessing, in order.
+        normalize: with the constants of the checkpoint.
+        device: where the network runs.
+        record: what the checkpoint says about itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        steps: Mapping[str, Step],
+        normalize: Normalize,
+        device: torch.device,
+        record: Mapping[str, Any],
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.steps = dict(steps)
+        self.normalize = normalize
+        self.device = device
+        self.record = dict(record)
+
+    def __call__(self, image: str | Path | NDArray[Any], *, inverted: bool = False) -> Found:
+        """Say what one radiograph shows.
+
+        Args:
+            image: a file, or an array (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
+            inverted: the radiograph shows dense tissue dark (MONOCHROME1); files that say so themselves are turned
+                without it.
+
+        Raises:
+            DataError: the file is no readable radiograph.
+            ValueError: the array is of another shape or dtype.
+        """
+        return self.many([image], inverted=inverted)[0]
+
+    def many(self, images: Sequence[str | Path | NDArray[Any]], *, inverted: bool = False) -> list[Found]:
+        """Say what several radiographs show, in one pass through the network; arguments as for one."""
+        raise NotImplementedError
+
+    def logits(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the network's logits, float32, of prepared images (B, 1, H, W) uint8 or uint16."""
+        with torch.inference_mode():
+            found = self.network(self.normalize(torch.from_numpy(batch).to(self.device)))
+        logits: NDArray[np.float32] = found.float().cpu().numpy()
+        return logits
+
+
+class Predictor(Loaded[Prediction]):
     """Segments radiographs of any size and depth.
 
     Made by `lungseg.load(checkpoint)`. Holds the preprocessing, normalisation, network and postprocessing of the
@@ -64,27 +118,9 @@ class Predictor:
         device: torch.device,
         record: Mapping[str, Any],
     ) -> None:
-        self.network = network.to(device).eval()
-        self.steps = dict(steps)
-        self.normalize = normalize
+        super().__init__(network=network, steps=steps, normalize=normalize, device=device, record=record)
         self.postprocess = postprocess
         self.structures = tuple(structures)
-        self.device = device
-        self.record = dict(record)
-
-    def __call__(self, image: str | Path | NDArray[Any], *, inverted: bool = False) -> Prediction:
-        """Segment one radiograph.
-
-        Args:
-            image: a file, or an array (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
-            inverted: the radiograph shows dense tissue dark (MONOCHROME1); files that say so themselves are turned
-                without it.
-
-        Raises:
-            DataError: the file is no readable radiograph.
-            ValueError: the array is of another shape or dtype.
-        """
-        return self.many([image], inverted=inverted)[0]
 
     def many(self, images: Sequence[str | Path | NDArray[Any]], *, inverted: bool = False) -> list[Prediction]:
         """Segment several radiographs in one pass through the network; arguments as for one."""
@@ -92,11 +128,8 @@ class Predictor:
             return []
         read = [read_pixels(image, inverted=inverted) for image in images]
         batch, prepared = prepared_batch(read, self.steps)
-        with torch.inference_mode():
-            on_device = torch.from_numpy(batch).to(self.device)
-            logits = self.network(self.normalize(on_device)).float().cpu().numpy()
         out = []
-        for pixels, sample, plane in zip(read, prepared, logits, strict=True):
+        for pixels, sample, plane in zip(read, prepared, self.logits(batch), strict=True):
             masks, probability = self.postprocess(plane, sample.placement, (pixels.shape[0], pixels.shape[1]))
             out.append(
                 Prediction(

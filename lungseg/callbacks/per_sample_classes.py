@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lungseg.callbacks.per_sample import Summarise, datamodule_of
+from lungseg.callbacks.per_sample import Summarise, datamodule_of, nothing_tested, write_results
 from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import DataError
 from lungseg.metrics.probabilities import predicted, probabilities
-from lungseg.run_folder import write_json, writing
 from lungseg.types import Kind
 
 
@@ -111,15 +109,9 @@ class PerSampleClasses(Callback):
             DataError: nothing was tested.
         """
         if not self._frames:
-            msg = "no sample was tested; the tested parts of the split are empty (test_parts, or parts)"
-            raise DataError(msg)
+            raise nothing_tested()
         data = datamodule_of(trainer)
-        folder = Path(trainer.default_root_dir)
         self.frame = pd.concat(self._frames, ignore_index=True)
-        waiting = folder / ".per_sample.parquet.part"
-        with writing(folder / "per_sample.parquet"):
-            self.frame.to_parquet(waiting, index=False)
-            waiting.replace(folder / "per_sample.parquet")
         self.parts = self.summarise(
             self.frame,
             kind=self.kind,
@@ -139,10 +131,7 @@ class PerSampleClasses(Callback):
             "n_boot": self.n_boot,
             "bootstrap_seed": data.seed,
         }
-        with writing(folder / "metrics.json"):
-            write_json(folder / "metrics.json", result)
-        for logger in trainer.loggers:
-            logger.log_metrics(_headline(self.parts), step=trainer.global_step)
+        write_results(trainer, self.frame, result, _headline(self.parts))
 
 
 def _headline(parts: dict[str, Any]) -> dict[str, float]:

@@ -111,7 +111,7 @@ class Task(LightningModule):
         """Keep what the values of the epoch need of a batch."""
         raise NotImplementedError
 
-    def check_outputs(self, logits: Tensor, batch: Batch | None = None) -> None:
+    def check_outputs(self, logits: Tensor, batch: Batch) -> None:
         """Refuse a network whose outputs the task cannot read.
 
         Raises:
@@ -165,9 +165,7 @@ class Task(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the logits of a batch, float32."""
-        logits = self.forward(batch["image"]).float()
-        self.check_outputs(logits)
-        return logits
+        return self.forward(batch["image"]).float()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the logits of a batch, float32."""

@@ -79,7 +79,7 @@ class ClassificationTask(Task):
         """Keep logits and labels of a batch."""
         cast("RunningClasses", running).update(logits, batch["label"])
 
-    def check_outputs(self, logits: Tensor, batch: Batch | None = None) -> None:
+    def check_outputs(self, logits: Tensor, batch: Batch) -> None:
         """Refuse logits that are not one for each class.
 
         Raises:

@@ -88,14 +88,13 @@ class SegmentationTask(Task):
         """Count a batch at network size."""
         cast("RunningCounts", running).update(self._counts(logits, batch))
 
-    def check_outputs(self, logits: Tensor, batch: Batch | None = None) -> None:
+    def check_outputs(self, logits: Tensor, batch: Batch) -> None:
         """Refuse logits that do not have a channel for each structure, and for the background of a softmax.
 
         Raises:
             ConfigError: names the key to set.
         """
-        wrong = batch is not None and batch["mask"].shape[1] != len(self.structures)
-        if logits.shape[1] != self.channels or wrong:
+        if logits.shape[1] != self.channels or batch["mask"].shape[1] != len(self.structures):
             more = " and the background" if self.activation == "softmax" else ""
             msg = (
                 f"model gives {logits.shape[1]} channels, but task.activation={self.activation} wants one for each of "
