@@ -126,7 +126,12 @@ def toy_classification(kind: Kind = "multiclass", **task: Any) -> Classification
     )  # fmt: skip
 
 
-def classes_config(verb: str, run_dir: Path, *overrides: str, kind: Kind = "multiclass") -> dict[str, Any]:
+TINY = ("model={_target_: tests.toy_classes.TinyClassifier}", "loss={_target_: tests.toy_classes.TinyLoss}")
+
+
+def classes_config(
+    verb: str, run_dir: Path, *overrides: str, kind: Kind = "multiclass", net: Sequence[str] = TINY
+) -> dict[str, Any]:
     """A verb's config as the command line composes it: labels of 24 phantoms of 32 x 32, and a tiny classifier."""
     from lungseg.config import compose
 
@@ -137,8 +142,7 @@ def classes_config(verb: str, run_dir: Path, *overrides: str, kind: Kind = "mult
             "experiment=null", "name=toy", f"task={kind}", f"data.classes={names[kind]}", "data.sources.phantom.n=24",
             "data.sources.phantom.size=[32,32]", "data.batch_size=4", "split.val=0.2", "split.test=0.3",
             "split.train=0.5", "split.stratify=label", "preprocess=xray_cls", "preprocess.steps.resize.size=[32,32]",
-            "augment=xray_cls", "model={_target_: tests.toy_classes.TinyClassifier}",
-            "loss={_target_: tests.toy_classes.TinyLoss}", "trainer.max_epochs=2", "trainer.accelerator=cpu",
+            "augment=xray_cls", *net, "trainer.max_epochs=2", "trainer.accelerator=cpu",
             "logger=csv", "report=false", "n_boot=20",
         ],
         "evaluate": ["device=cpu", "report=false", "n_boot=20"],

@@ -320,3 +320,20 @@ class TestLungs:
         lines = ["lungs=lungs_only", f"lung_masks={runs['multiclass']}"]
         with pytest.raises(CheckpointError, match="is a classifier and draws no lungs"):
             train.run(classes_config("train", tmp_path / "run", *lines))
+
+
+NETS = {
+    "multiclass": ["model=timm", "loss=cross_entropy", "loss.class_weights=inverse"],
+    "multilabel": ["model=timm", "loss=bce_multilabel", "loss.pos_weight=neg_pos"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_published_network_and_a_weighted_loss_go_the_whole_way(tmp_path, kind):
+    net = [*NETS[kind], "model.backbone=test_resnet"]
+    train.run(classes_config("train", tmp_path / "run", "trainer.max_epochs=1", "report=true", kind=kind, net=net))
+    counts = checkpoint.load(tmp_path / "run").record["class_counts"]
+    told = read(tmp_path / "run", "data.json")["classes"]["counts"]["train"]
+    assert counts == [[told[name]["positive"], told[name]["negative"]] for name in NAMES[kind]]
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    assert evaluated(tmp_path / "own", tmp_path / "run")["parts"] == read(tmp_path / "run", "metrics.json")["parts"]
