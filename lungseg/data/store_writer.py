@@ -168,7 +168,8 @@ def _guide(
     if guides is None:
         return None
     lungs = guides.read(source, root, row).astype(np.uint8)
-    return resized_masks(lungs[None], *size)[0]
+    guide: NDArray[np.uint8] = resized_masks(lungs[None], *size)[0]
+    return guide
 
 
 class _Writer:

@@ -54,9 +54,7 @@ class XrayCls:
         flip: float = 0.5,
     ) -> None:
         if not sharpness_factor >= 0:
-            msg = (
-                f"augment.sharpness_factor={sharpness_factor} must be 0 or more (0 smooths, 2 sharpens)"
-            )
+            msg = f"augment.sharpness_factor={sharpness_factor} must be 0 or more (0 smooths, 2 sharpens)"
             raise ConfigError(msg)
         for key, value in (("sharpness", sharpness), ("autocontrast", autocontrast), ("flip", flip)):
             if not 0 <= value <= 1:

@@ -44,9 +44,10 @@ def check_empty(empty: str, key: str) -> Empty:
     Raises:
         ConfigError: it is neither.
     """
-    if empty == "error" or empty == "keep":
-        return empty
-    near = near_name(empty, ("error", "keep"))
+    choices: dict[str, Empty] = {"error": "error", "keep": "keep"}
+    if empty in choices:
+        return choices[empty]
+    near = near_name(empty, choices)
     msg = f"{key}={empty} is none of error, keep" + (f"; did you mean {near}?" if near else "")
     raise ConfigError(msg)
 
