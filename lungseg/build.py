@@ -1,330 +1,104 @@
-"""Configuration to objects: the only place that instantiates what a config names."""
+"""Configuration to objects for a run; with `build_model` and `build_data` the only place that instantiates a config."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from numpy.typing import NDArray
+from hydra.utils import get_class
 
-from lungseg import checkpoint
-from lungseg.data.datamodule import LungDataModule
-from lungseg.data.normalize import Normalize
-from lungseg.data.preprocess.base import Step
-from lungseg.data.sources.base import Source
-from lungseg.data.splits import check_subjects, split_hash
-from lungseg.data.store import Store
-from lungseg.data.structures import check_structures
-from lungseg.data.table import SamplesTable
-from lungseg.errors import ConfigError, DataError, LungsegError
-from lungseg.postprocess.chain import Postprocess
-from lungseg.postprocess.threshold import Threshold
-from lungseg.predictor import Predictor, pick_device
+from lungseg.build_data import Data, data, keep_table, refuse_shared_patients, sources, store, structures_of, table
+from lungseg.build_model import classes_of, kind_of, network, postprocess, predictor, steps
+from lungseg.errors import ConfigError
+from lungseg.instantiation import Config, make
 from lungseg.quiet import silence
-from lungseg.types import Part, channels
+from lungseg.types import channels
 
 if TYPE_CHECKING:
+    from lungseg.callbacks.per_sample import PerSample
+    from lungseg.callbacks.per_sample_classes import PerSampleClasses
     from lungseg.callbacks.postprocess_choice import PostprocessChoice
+    from lungseg.callbacks.threshold_choice import ThresholdChoice
 
-log = logging.getLogger(__name__)
-
-Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A datamodule, and what the run folder says about it.
-
-    Attributes:
-        module: serves the batches.
-        facts: content of data.json.
-    """
-
-    module: LungDataModule
-    facts: dict[str, Any]
-
-
-def make(node: Any, key: str, **given: Any) -> Any:
-    """Instantiate one node; an error of ours comes out as itself, any other names the key.
-
-    Args:
-        node: with a `_target_`.
-        key: of the node in the config, for the message.
-        given: arguments that only code can know.
-
-    Raises:
-        ConfigError: the class refuses its arguments, or cannot be imported.
-    """
-    try:
-        return instantiate(node, _convert_="all", **given)
-    except InstantiationException as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-            if isinstance(cause, LungsegError):
-                raise cause from None
-        what = f"{type(cause).__name__}: {cause}"
-        msg = f"{key}: {node.get('_target_')} cannot be built: {what}. Check the keys below {key}"
-        raise ConfigError(msg) from error
-
-
-def sources(cfg: Config) -> dict[str, Source]:
-    """Build the data sources by name, without touching their files.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    found = {
-        name: make(node, f"data.sources.{name}") for name, node in cfg["data"]["sources"].items() if node is not None
-    }
-    if not found:
-        msg = "data.sources is empty; choose a data set: data=jsrt"
-        raise ConfigError(msg)
-    return found
-
-
-def steps(cfg: Config) -> dict[str, Step]:
-    """Build the preprocessing steps, in order."""
-    return {
-        name: make(node, f"preprocess.steps.{name}")
-        for name, node in cfg["preprocess"]["steps"].items()
-        if node is not None
-    }
-
-
-def postprocess(cfg: Config) -> Postprocess:
-    """Build the postprocessing steps, in order."""
-    return Postprocess(
-        {
-            name: make(node, f"postprocess.steps.{name}")
-            for name, node in cfg["postprocess"]["steps"].items()
-            if node is not None
-        },
-        activation=cfg["task"].get("activation", "sigmoid"),
-    )
-
-
-def table(cfg: Config, path: Path | None = None) -> tuple[SamplesTable, dict[str, tuple[Source, Path]], dict[str, Any]]:
-    """Index all sources into one samples table.
-
-    Args:
-        cfg: the config.
-        path: write the table there and map it into memory, so that a million rows cost what a thousand do.
-
-    Returns:
-        The table, name -> (source, its root), and name -> facts for data.json.
-    """
-    structures = cfg["data"]["structures"]
-    check_structures(structures)
-    homes: dict[str, tuple[Source, Path]] = {}
-    facts: dict[str, Any] = {}
-    rows = []
-    for name, source in sources(cfg).items():
-        index = source.index()
-        source.check_structures(index.rows, structures)
-        homes[name] = (source, index.root)
-        rows.extend(index.rows)
-        facts[name] = {
-            "n": len(index.rows),
-            "n_subjects": len({row["subject_id"] for row in index.rows}),
-            "root": str(index.root),
-            "title": source.title,
-            "convention": source.convention,
-            "aside": len(index.aside),
-            "dropped": len(index.dropped),
-            "notes": list(index.notes),
-        }
-    return SamplesTable.from_rows(rows, path=path), homes, facts
-
-
-def store(
-    cfg: Config,
-    samples: SamplesTable,
-    homes: Mapping[str, tuple[Source, Path]],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-    jobs: int = 1,
-) -> Store:
-    """Fill and open the store of the config's preprocessing."""
-    structures = cfg["data"]["structures"]
-    check_structures(structures)
-    return Store.build(
-        samples,
-        homes,
-        steps=steps(cfg),
-        structures=structures,
-        folder=Path(cfg["paths"]["store"]),
-        jobs=jobs,
-        progress=progress,
-    )
-
-
-def data(
-    cfg: Config,
-    run_dir: Path,
-    *,
-    test_parts: tuple[Part, ...],
-    normalize: Mapping[str, float] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    jobs: int = 1,
-) -> Data:
-    """Build the datamodule: table, split, store.
-
-    Args:
-        cfg: the config.
-        run_dir: gets samples.arrow.
-        test_parts: parts that the test loader serves.
-        normalize: constants of a checkpoint; None takes those of the config, fitted on the training part if asked.
-        progress: of filling the store.
-        jobs: processes that fill the store.
-    """
-    path = run_dir / "samples.arrow"
-    samples, homes, facts = table(cfg, _beside(path) if path.exists() else path)
-    split = make(cfg["split"], "split")
-    parts: NDArray[np.str_] = np.asarray(split.assign(samples, cfg["seed"]))
-    if not cfg.get("allow_leakage", False):
-        check_subjects(samples, parts)
-        refuse_shared_patients(homes)
-    filled = store(cfg, samples, homes, progress=progress, jobs=jobs)
-    norm = make(cfg["preprocess"]["normalize"], "preprocess.normalize")
-    if normalize is not None:
-        norm.mean, norm.std = normalize["mean"], normalize["std"]
-    module = LungDataModule(
-        table=samples,
-        parts=parts,
-        store=filled,
-        normalize=norm,
-        sources=homes,
-        augment=make(cfg["augment"], "augment") if cfg.get("augment") else None,
-        batch_size=cfg["data"]["batch_size"],
-        num_workers=cfg["data"]["num_workers"],
-        seed=cfg["seed"],
-        test_parts=test_parts,
-    )
-    size = "x".join(str(side) for side in filled.size)
-    return Data(
-        module,
-        {
-            "sources": facts,
-            "split": {
-                "strategy": str(cfg["split"]["_target_"]).rsplit(".", 1)[-1],
-                **{key: value for key, value in cfg["split"].items() if key != "_target_"},
-                "seed": cfg["seed"],
-                "hash": split_hash(samples, parts),
-                "by": getattr(split, "by", "subject"),
-                "counts": {str(p): int((parts == p).sum()) for p in ("train", "val", "test", "unused")},
-                "subjects": _subjects(samples, parts),
-            },
-            "preprocess": f"{', '.join(cfg['preprocess']['steps'])}; {size}, {filled.dtype}",
-            "normalize": {"mean": norm.mean, "std": norm.std},
-            "structures": list(cfg["data"]["structures"]),
-            "convention": {name: source.convention for name, (source, _) in homes.items()},
-        },
-    )
-
-
-def keep_table(run_dir: Path) -> None:
-    """Let the samples table that `data` wrote for a resumed run replace the one that the run began with."""
-    path = run_dir / "samples.arrow"
-    if _beside(path).exists():
-        _beside(path).replace(path)
-
-
-def _beside(path: Path) -> Path:
-    """Return where a table waits until it is known that the run may go on."""
-    return path.with_name(f".{path.name}.new")
-
-
-def refuse_shared_patients(homes: Mapping[str, tuple[Source, Path]]) -> None:
-    """Refuse a union of sources that hold the same patients under different ids: no split could keep them apart.
-
-    Raises:
-        DataError: names the two sources.
-    """
-    for name, (source, _) in homes.items():
-        for other in source.shares_patients_with:
-            if other in homes:
-                msg = (
-                    f"data.sources holds both {name} and {other}, which have patients in common under different names: "
-                    f"a patient could be trained on and tested. Take one out: data.sources.{other}=null"
-                )
-                raise DataError(msg)
-
-
-def _subjects(samples: SamplesTable, parts: NDArray[np.str_]) -> dict[str, int]:
-    subjects = np.asarray(samples.column("subject_id").to_pylist(), dtype=object)
-    return {part: len(set(subjects[parts == part])) for part in ("train", "val", "test", "unused")}
+__all__ = [
+    "Config", "Data", "boundary", "callbacks", "classes_of", "data", "keep_table", "kind_of", "loggers", "loss", "make",
+    "network", "postprocess", "postprocess_choice", "predictor", "refuse_shared_patients", "sources", "steps", "store",
+    "structures_of", "summarise", "table", "task", "tester", "threshold_choice", "trainer",
+]  # fmt: skip
 
 
 def postprocess_choice(cfg: Config) -> PostprocessChoice | None:
     """Build what chooses the postprocessing on the validation part, or None where nothing is to be chosen."""
     search = cfg["postprocess"].get("search") or []
-    if not search:
+    if not search or kind_of(cfg) is not None:
         return None
     from lungseg.callbacks.postprocess_choice import PostprocessChoice  # lightning takes seconds to import
 
     return PostprocessChoice(postprocess=postprocess(cfg), search=search)
 
 
-def network(cfg: Config, *, pretrained: bool = False) -> Any:
-    """Build the network, its weights drawn from the config's seed.
-
-    It gets one output channel per structure, and one more for the background where `task.activation` is softmax.
+def loss(cfg: Config, *, counts: Any = None) -> Any:
+    """Build the loss, and try it on logits of the shape that the network will give.
 
     Args:
         cfg: the config.
-        pretrained: also read what `model.weights` names; a network that gets its weights from a checkpoint must not
-            look for them.
-    """
-    import torch
-
-    node = dict(cfg["model"])
-    node.setdefault("num_classes", channels(cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])))
-    if not pretrained and "weights" in node:
-        node["weights"] = None
-    torch.manual_seed(cfg["seed"])
-    return make(node, "model")
-
-
-def loss(cfg: Config) -> Any:
-    """Build the loss, and try it on logits of the shape that the network will give.
+        counts: (C, 2) images of the training part that are of each class and that are not; handed to a loss whose
+            constructor takes `counts`.
 
     Raises:
-        ConfigError: the loss takes other channels.
+        ConfigError: the loss takes other channels, or is of another task.
     """
     import torch
 
-    built = make(cfg["loss"], "loss").eval()
-    activation, structures = cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])
-    logits = torch.zeros(1, channels(activation, structures), 16, 16)
+    kind = kind_of(cfg)
+    given = {} if counts is None or not _takes(cfg["loss"], "counts") else {"counts": counts}
+    built = make(cfg["loss"], "loss", **given).eval()
+    meant = tuple(getattr(built, "kinds", ()))
+    if kind is None:
+        activation, structures = cfg["task"].get("activation", "sigmoid"), len(cfg["data"]["structures"])
+        what = f"task.activation={activation} with {structures} structures"
+        logits = torch.zeros(1, channels(activation, structures), 16, 16)
+        target: tuple[Any, ...] = (torch.zeros(1, structures, 16, 16, dtype=torch.uint8), None)
+    else:
+        classes = len(classes_of(cfg))
+        what = f"task={kind} with {classes} classes"
+        logits = torch.zeros(2, classes)
+        target = (torch.zeros(2, dtype=torch.int64) if kind == "multiclass" else torch.zeros(2, classes),)
     try:
-        built(logits, torch.zeros(1, structures, 16, 16, dtype=torch.uint8), None)
+        if kind not in meant and (kind is not None or meant):
+            msg = f"{type(built).__name__} is a loss for {' or '.join(meant) or 'segmentation'}"
+            raise ValueError(msg)
+        built(logits, *target)
     except ValueError as error:
-        msg = f"loss does not fit task.activation={activation} with {structures} structures: {error}"
+        msg = f"loss does not fit {what}: {error}"
         raise ConfigError(msg) from error
     return built.train()
 
 
-def task(cfg: Config, *, pretrained: bool = False) -> Any:
-    """Build the task around network, loss, optimiser and scheduler; `pretrained` as for `network`."""
+def _takes(node: Config, argument: str) -> bool:
+    """Tell whether the constructor that a node names takes an argument which the node does not give."""
+    return argument not in node and argument in inspect.signature(get_class(node["_target_"])).parameters
+
+
+def task(cfg: Config, *, pretrained: bool = False, counts: Any = None) -> Any:
+    """Build the task around network, loss, optimiser, scheduler; `pretrained` as for `network`, `counts` for `loss`."""
+    if kind_of(cfg) is None:
+        more = {"structures": cfg["data"]["structures"], "threshold": postprocess(cfg).threshold}
+    else:
+        more = {"classes": classes_of(cfg)}
     return make(
         cfg["task"],
         "task",
         model=network(cfg, pretrained=pretrained),
-        loss=loss(cfg),
+        loss=loss(cfg, counts=counts),
         optimizer=make(cfg["optimizer"], "optimizer"),
         scheduler=make(cfg["scheduler"], "scheduler") if cfg.get("scheduler") else None,
-        structures=cfg["data"]["structures"],
-        threshold=postprocess(cfg).threshold,
         monitor=cfg["monitor"],
         seed=cfg["seed"],
+        **more,
     )
 
 
@@ -337,6 +111,48 @@ def boundary(cfg: Config) -> Any:
     """Build what measures outlines, or None where `metrics.boundary` is null or the config is older than it."""
     node = cfg["metrics"].get("boundary")
     return make(node, "metrics.boundary") if node else None
+
+
+def threshold_choice(cfg: Config) -> ThresholdChoice | None:
+    """Build what chooses the thresholds of labels on the validation part, or None where nothing is to be chosen."""
+    node = cfg["metrics"].get("thresholds")
+    if kind_of(cfg) != "multilabel" or not node:
+        return None
+    from lungseg.callbacks.threshold_choice import ThresholdChoice
+
+    return ThresholdChoice(chooser=make(node, "metrics.thresholds"))
+
+
+def tester(
+    cfg: Config, *, facts: dict[str, Any], thresholds: Mapping[str, float] | None
+) -> PerSample | PerSampleClasses:
+    """Build what measures tested images and writes the results.
+
+    Args:
+        cfg: the config.
+        facts: entries of metrics.json.
+        thresholds: of the labels of a multilabel.
+    """
+    from lungseg.callbacks.per_sample import PerSample
+    from lungseg.callbacks.per_sample_classes import PerSampleClasses
+
+    kind = kind_of(cfg)
+    if kind is None:
+        return PerSample(
+            postprocess=postprocess(cfg),
+            summarise=summarise(cfg),
+            n_boot=cfg["n_boot"],
+            facts=facts,
+            boundary=boundary(cfg),
+        )
+    return PerSampleClasses(
+        kind=kind,
+        classes=classes_of(cfg),
+        summarise=summarise(cfg),
+        n_boot=cfg["n_boot"],
+        facts=facts,
+        thresholds=thresholds,
+    )
 
 
 def callbacks(cfg: Config) -> dict[str, Any]:
@@ -375,40 +191,4 @@ def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[A
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=1,
-    )
-
-
-def predictor(place: str | Path, *, device: str = "auto", threshold: float | None = None) -> Predictor:
-    """Make a checkpoint ready to segment radiographs.
-
-    Args:
-        place: a checkpoint file, or a run folder (then its best).
-        device: `auto`, `cpu`, `cuda` or `cuda:1`.
-        threshold: instead of the checkpoint's own, in (0, 1).
-
-    Raises:
-        ConfigError: there is no such checkpoint.
-        CheckpointError: it is damaged or unsafe.
-    """
-    import torch
-
-    loaded = checkpoint.load(place)
-    cfg = loaded.record["config"]
-    net = network(cfg)
-    holder = torch.nn.Module()
-    holder.model = net
-    weights = {name: value for name, value in loaded.weights.items() if name.startswith("model.")}
-    checkpoint.load_weights(holder, replace(loaded, weights=weights))
-    chain = postprocess(cfg)
-    if threshold is not None:
-        first = next(iter(chain.steps))
-        chain.steps[first] = Threshold(value=threshold)
-    return Predictor(
-        network=net,
-        steps=steps(cfg),
-        normalize=Normalize(**loaded.record["normalize"]),
-        postprocess=chain,
-        structures=loaded.record["structures"],
-        device=pick_device(device),
-        record=loaded.record,
     )

@@ -35,7 +35,7 @@ def verbs() -> dict[str, Path]:
     """Return the root file of every verb: a verb is `conf/<verb>.yaml` plus `lungseg/commands/<verb>.py`."""
     files = sorted(config_dir().glob("*.yaml"))
     found = {file.stem: file for file in files if (PACKAGE / "commands" / f"{file.stem}.py").is_file()}
-    order = ("train", "evaluate", "predict", "report", "check", "prepare", "doctor")
+    order = ("train", "evaluate", "predict", "explain", "report", "check", "prepare", "doctor")
     return {verb: found[verb] for verb in (*(v for v in order if v in found), *sorted(set(found) - set(order)))}
 
 
@@ -136,6 +136,7 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
     mode = config.get("monitor_mode")
     if quantity and mode in {"max", "min"} and mode != wants:
         yield f"monitor={monitor} is best at its {wants}imum, but monitor_mode={mode}; give monitor_mode={wants}"
+    yield from _class_problems(config)
     searched = (config.get("postprocess") or {}).get("search")
     if searched and "val" in (config.get("test_parts") or []) and config.get("test") != "none":
         yield (
@@ -144,3 +145,18 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
     if config.get("test") != "none" and not config.get("test_parts"):
         yield "test_parts is empty; to test nothing give test=none"
+
+
+def _class_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what does not go together where classes are told apart."""
+    kind = (config.get("task") or {}).get("kind")
+    if kind is None:
+        return
+    if not (config.get("data") or {}).get("classes"):
+        yield f"task={kind} needs the names of the classes, in order, as the set has them: data.classes=[normal,viral]"
+    chosen = kind == "multilabel" and (config.get("metrics") or {}).get("thresholds")
+    if chosen and "val" in (config.get("test_parts") or []) and config.get("test") != "none":
+        yield (
+            "metrics.thresholds chooses on the validation part, which test_parts would test: give "
+            "metrics.thresholds=null or test_parts=[test]"
+        )

@@ -13,6 +13,8 @@ _MEANT = (
     r"The '.*_dataloader' does not have many workers",
     # our sampler continues by the count of batches done, which lightning cannot know
     r"You're resuming from a checkpoint that ended before the epoch ended",
+    # a frozen backbone is meant to be: its batch norms keep their statistics
+    r"Found \d+ module\(s\) in eval mode at the start of training",
 )
 
 

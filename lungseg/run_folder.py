@@ -230,7 +230,7 @@ def _refuse_occupied(cfg: Mapping[str, Any], folder: Path, before: Mapping[str, 
     Raises:
         ConfigError: there are results.
     """
-    results = [name for name in ("checkpoints", "metrics.json", "areas.csv") if (folder / name).exists()]
+    results = [name for name in ("checkpoints", "metrics.json", "areas.csv", "labels.csv") if (folder / name).exists()]
     if results and not cfg.get("resume"):
         how = f"go on with it by resume={folder}, or " if before.get("verb") == "train" else ""
         msg = f"{folder} holds a run already ({', '.join(results)}); {how}leave hydra.run.dir out for a new folder"

@@ -13,6 +13,8 @@ Part = Literal["train", "val", "test", "unused"]
 Activation = Literal["sigmoid", "softmax"]
 """K independent logits, or K + 1 of which the first is the background's."""
 MemoryFormat = Literal["contiguous", "channels_last"]
+Kind = Literal["multiclass", "multilabel"]
+"""What a classifier says of an image: one class of several, or yes or no to each label."""
 
 
 def channels(activation: str, structures: int) -> int:

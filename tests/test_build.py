@@ -16,6 +16,7 @@ from lungseg.data.sources.shenzhen import ShenzhenSource
 from lungseg.errors import ConfigError, DataError, ResourceError
 from lungseg.postprocess.threshold import Threshold
 from tests.toy import phantom_config
+from tests.toy_classes import classes_config
 
 DATA = "lungseg.data"
 
@@ -23,6 +24,11 @@ DATA = "lungseg.data"
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory) -> dict:
     return phantom_config("train", tmp_path_factory.mktemp("outputs") / "run")
+
+
+@pytest.fixture(scope="module", params=["multiclass", "multilabel"])
+def of_classes(request, tmp_path_factory) -> dict:
+    return classes_config("train", tmp_path_factory.mktemp("outputs") / "run", kind=request.param)
 
 
 class TestMake:
@@ -149,6 +155,53 @@ class TestData:
             build.data(by_sample, tmp_path, test_parts=("test",))
         allowed = build.data({**by_sample, "allow_leakage": True}, tmp_path, test_parts=("test",))
         assert len(allowed.module.positions("test"))
+
+
+class TestClasses:
+    """What is built otherwise where classes are told apart."""
+
+    def test_the_network_has_one_output_for_each_class(self, of_classes):
+        assert build.network(of_classes)(torch.zeros(2, 1, 32, 32)).shape == (2, len(of_classes["data"]["classes"]))
+
+    def test_the_task_knows_classes_and_kind(self, of_classes):
+        task = build.task(of_classes)
+        assert task.classes == tuple(of_classes["data"]["classes"])
+        assert (task.kind, task.monitor) == (of_classes["task"]["kind"], "val/loss")
+
+    @pytest.mark.parametrize("given", [[[3, 9], [4, 8], [5, 7]], None])
+    def test_a_loss_that_asks_for_counts_of_the_training_part_gets_them(self, of_classes, given):
+        asks = {**of_classes, "loss": {"_target_": "tests.toy_classes.CountingLoss"}}
+        assert build.loss(asks, counts=given).counts == given
+        assert build.loss(of_classes, counts=given)
+
+    def test_counts_of_the_config_stand(self, of_classes):
+        given = [[1, 2], [3, 4], [5, 6]]
+        asks = {**of_classes, "loss": {"_target_": "tests.toy_classes.CountingLoss", "counts": given}}
+        assert build.loss(asks, counts=[[9, 9]] * 3).counts == given
+
+    def test_no_masks_are_read_and_images_carry_labels(self, of_classes, tmp_path):
+        data = build.data(of_classes, tmp_path, test_parts=("test",))
+        assert data.module.store.structures == ()
+        assert data.module.classes == tuple(of_classes["data"]["classes"])
+        assert data.module.labels.shape[0] == 24
+        data.module.require("train", "val", "test")
+
+    def test_thresholds_are_chosen_for_labels_alone(self, of_classes):
+        multilabel = of_classes["task"]["kind"] == "multilabel"
+        assert (build.threshold_choice(of_classes) is not None) == multilabel
+        fixed = {**of_classes, "metrics": {**of_classes["metrics"], "thresholds": None}}
+        assert build.threshold_choice(fixed) is None
+
+    def test_results_are_measured_as_the_task_is(self, cfg, of_classes):
+        assert type(build.tester(cfg, facts={}, thresholds=None)).__name__ == "PerSample"
+        tester = build.tester(of_classes, facts={}, thresholds={of_classes["data"]["classes"][0]: 0.2})
+        assert type(tester).__name__ == "PerSampleClasses"
+        assert next(iter(tester.thresholds.values())) == 0.2
+
+    def test_a_set_of_classes_has_nothing_to_outline(self, cfg, tmp_path):
+        empty = {**cfg, "data": {**cfg["data"], "structures": [], "classes": ["normal", "lobar"]}}
+        with pytest.raises(ConfigError, match=r"nothing to outline.*normal, lobar.*task=multiclass"):
+            build.data(empty, tmp_path, test_parts=("test",))
 
 
 class TestTrainer:

@@ -118,7 +118,7 @@ def test_a_mistake_exits_2_soon_and_makes_no_folder(
 def test_completion_knows_verbs_groups_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_LINE", "lungseg train model=res")
     done, _ = lungseg("-sc", "query=bash", cwd=tmp_path)
-    assert done.stdout.split() == ["model=res_cr_net", "model=resunet"]
+    assert done.stdout.split() == ["model=res_cr_net", "model=resnet34", "model=resunet"]
 
 
 # --- in this process

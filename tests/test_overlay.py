@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from lungseg.overlay import PREDICTION, REFERENCE, draw_overlay
+from lungseg.overlay import PREDICTION, REFERENCE, draw_heat, draw_overlay
 
 SQUARE = np.zeros((1, 100, 80), bool)
 SQUARE[:, 30:70, 20:60] = True
@@ -47,3 +48,31 @@ def test_masks_of_another_size_are_drawn_in_their_place():
 
 def test_a_constant_image_and_an_empty_mask_are_no_trouble():
     assert draw_overlay(np.zeros((50, 40), np.uint8), ~SQUARE & False, None, height=100).shape == (100, 80, 3)
+
+
+class TestHeat:
+    IMAGE = np.tile(np.linspace(20, 220, 80, dtype=np.uint8), (100, 1))
+
+    def test_where_there_is_no_heat_the_radiograph_is_untouched(self):
+        heat = np.zeros((100, 80), np.float32)
+        heat[:20] = 1
+        picture, plain = draw_heat(self.IMAGE, heat, height=100), draw_overlay(self.IMAGE, None, None, height=100)
+        assert np.array_equal(picture[30:], plain[30:])
+        assert (picture[5] != plain[5]).any(axis=1).all()
+
+    def test_the_hottest_is_yellow_by_three_fifths(self):
+        picture = draw_heat(np.zeros((10, 10), np.uint8), np.ones((10, 10), np.float32), height=10)
+        yellow = cv2.applyColorMap(np.array([[255]], np.uint8), cv2.COLORMAP_INFERNO)[0, 0]
+        assert picture[5, 5].tolist() == np.rint(yellow * 0.6).tolist()
+
+    def test_lungs_are_outlined_in_green(self):
+        heat = np.zeros((100, 80), np.float32)
+        assert has(draw_heat(self.IMAGE, heat, SQUARE[0]), REFERENCE)
+        assert not has(draw_heat(self.IMAGE, heat), REFERENCE)
+
+    def test_a_map_of_another_size_is_drawn_in_its_place(self):
+        small = np.zeros((10, 8), np.float32)
+        small[:2] = 1
+        picture, plain = draw_heat(self.IMAGE, small, height=100), draw_overlay(self.IMAGE, None, None, height=100)
+        assert np.array_equal(picture[40:], plain[40:])
+        assert not np.array_equal(picture[:10], plain[:10])

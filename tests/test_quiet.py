@@ -28,6 +28,7 @@ def test_lightning_s_chatter_is_silenced_and_its_warnings_stay():
 @pytest.mark.usefixtures("quiet")
 def test_what_is_meant_to_be_so_warns_nobody():
     warnings.warn("The 'train_dataloader' does not have many workers which may be a bottleneck.", stacklevel=1)
+    warnings.warn("Found 6 module(s) in eval mode at the start of training. This may lead to", stacklevel=1)
 
 
 @pytest.mark.usefixtures("quiet")

@@ -131,15 +131,9 @@ class PerSample(Callback):
             DataError: nothing was tested.
         """
         if not self._rows:
-            msg = "no sample was tested; the tested parts of the split are empty (test_parts, or parts)"
-            raise DataError(msg)
+            raise nothing_tested()
         data = datamodule_of(trainer)
-        folder = Path(trainer.default_root_dir)
         self.frame = _with_measures(pd.DataFrame(self._rows).astype({"age": np.float64}))
-        waiting = folder / ".per_sample.parquet.part"
-        with writing(folder / "per_sample.parquet"):
-            self.frame.to_parquet(waiting, index=False)
-            waiting.replace(folder / "per_sample.parquet")
         result = {
             **self.facts,
             "grid": "published",
@@ -151,10 +145,29 @@ class PerSample(Callback):
             "n_boot": self.n_boot,
             "bootstrap_seed": data.seed,
         }
-        with writing(folder / "metrics.json"):
-            write_json(folder / "metrics.json", result)
-        for logger in trainer.loggers:
-            logger.log_metrics(_headline(result["parts"]), step=trainer.global_step)
+        write_results(trainer, self.frame, result, _headline(result["parts"]))
+
+
+def nothing_tested() -> DataError:
+    """Say that no part held anything to test."""
+    return DataError("no sample was tested; the tested parts of the split are empty (test_parts, or parts)")
+
+
+def write_results(trainer: Trainer, frame: pd.DataFrame, result: dict[str, Any], headline: dict[str, float]) -> None:
+    """Write per_sample.parquet and metrics.json, and send the headline to the loggers.
+
+    Raises:
+        ResourceError: a file cannot be written.
+    """
+    folder = Path(trainer.default_root_dir)
+    waiting = folder / ".per_sample.parquet.part"
+    with writing(folder / "per_sample.parquet"):
+        frame.to_parquet(waiting, index=False)
+        waiting.replace(folder / "per_sample.parquet")
+    with writing(folder / "metrics.json"):
+        write_json(folder / "metrics.json", result)
+    for logger in trainer.loggers:
+        logger.log_metrics(headline, step=trainer.global_step)
 
 
 def _spacing_mm(row: Row, image_size: tuple[int, int], mask_size: tuple[int, int]) -> tuple[float, float] | None:

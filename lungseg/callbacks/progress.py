@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lungseg.tasks.base import Task
 
+VALUES = ("train/loss", "train/dice", "train/macro_f1", "val/loss", "val/dice", "val/iou", "val/macro_f1")
+
 
 class ProgressLines(Callback):
     """Prints one line per epoch with its values; on a terminal also a bar for the epoch that runs.
@@ -20,14 +22,14 @@ class ProgressLines(Callback):
 
     Args:
         per_second: refreshes of the bar.
-        values: what a line shows, in order.
+        values: what a line shows, in order; those that a task does not measure are left out.
     """
 
     def __init__(
         self,
         *,
         per_second: float = 4.0,
-        values: tuple[str, ...] = ("train/loss", "train/dice", "val/loss", "val/dice", "val/iou"),
+        values: tuple[str, ...] = VALUES,
     ) -> None:
         self.console = Console()
         self.period = 1.0 / per_second

@@ -52,12 +52,14 @@ class TrainSchema(VerbSchema):
     test_parts: list[str] = MISSING
     monitor: str = MISSING
     monitor_mode: str = MISSING
+    lung_masks: str = MISSING
     allow_leakage: bool = MISSING
     n_boot: int = MISSING
     paper: PaperSchema = field(default_factory=PaperSchema)
     task: Any = None
     data: Any = None
     split: Any = None
+    balance: Any = None
     preprocess: Any = None
     augment: Any = None
     model: Any = None
@@ -103,6 +105,25 @@ class PredictSchema(VerbSchema):
 
 
 @dataclass
+class ExplainSchema(VerbSchema):
+    """Root keys and groups of `explain`."""
+
+    checkpoint: str = MISSING
+    input: str | None = MISSING
+    output: str | None = MISSING
+    classes: Any = MISSING
+    lung_masks: str | None = MISSING
+    neighbours: int = MISSING
+    embedding: bool = MISSING
+    parts: list[str] = MISSING
+    perplexity: float = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    device: str = MISSING
+    explain: Any = None
+
+
+@dataclass
 class ReportSchema(VerbSchema):
     """Root keys of `report`."""
 
@@ -124,6 +145,7 @@ class CheckSchema(VerbSchema):
 class PrepareSchema(VerbSchema):
     """Root keys and groups of `prepare`."""
 
+    lung_masks: str = MISSING
     jobs: int | None = MISSING
     data: Any = None
     preprocess: Any = None
@@ -138,6 +160,7 @@ SCHEMAS: dict[str, type[VerbSchema]] = {
     "train": TrainSchema,
     "evaluate": EvaluateSchema,
     "predict": PredictSchema,
+    "explain": ExplainSchema,
     "report": ReportSchema,
     "check": CheckSchema,
     "prepare": PrepareSchema,

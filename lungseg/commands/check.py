@@ -122,13 +122,13 @@ def _tile(source: Source, index: SourceIndex, place: int) -> np.ndarray | None:
     names = drawn(row["masks"])
     try:
         pixels = source.read_image(index.root, row).pixels
-        masks = source.read_masks(index.root, row, names)
+        masks = source.read_masks(index.root, row, names) if names else None
     except DataError:
         # named among the unreadable files already
         return None
     picture: np.ndarray = draw_overlay(pixels, None, masks, height=_TILE_HEIGHT)
     height, width = picture.shape[:2]
-    if "right_lung" in names and (right := masks[names.index("right_lung")]).any():
+    if masks is not None and "right_lung" in names and (right := masks[names.index("right_lung")]).any():
         rows, columns = np.nonzero(right)
         x, y = columns.mean() / right.shape[1] * width, rows.mean() / right.shape[0] * height
         for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 2)):
@@ -187,9 +187,10 @@ def _grid(facts: SourceFacts) -> Table:
     grid = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
+    masked = " with masks" if facts.masks else ""
     lines = {
         "found in": facts.root or "",
-        "radiographs": f"{facts.n} with masks, {facts.aside} kept aside, {facts.dropped} left out",
+        "radiographs": f"{facts.n}{masked}, {facts.aside} kept aside, {facts.dropped} left out",
         "patients": f"{facts.patients}",
         "sizes": _listed(facts.sizes) + "  (height x width)",
         "depths": _listed(facts.depths),

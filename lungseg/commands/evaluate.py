@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lungseg import build, checkpoint
 from lungseg.callbacks.overlays import Overlays
-from lungseg.callbacks.per_sample import PerSample
 from lungseg.commands.train import cores, describe, log_headline, store_progress, write_data
-from lungseg.errors import CheckpointError
+from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
 from lungseg.run_folder import recording, write_json
 
@@ -46,8 +46,12 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
     merged["test_parts"] = list(cfg["parts"])
     merged["allow_leakage"] = cfg["allow_leakage"]
     if cfg.get("data"):
-        merged["data"] = {**cfg["data"], "structures": trained["data"]["structures"]}
+        classes = loaded.record.get("classes", [])
+        refuse_other_classes(loaded, cfg["data"].get("classes") or classes)
+        kept = {"structures": trained["data"]["structures"], **({"classes": classes} if classes else {})}
+        merged["data"] = {**cfg["data"], **kept}
         merged["split"] = cfg.get("split") or ALL_TEST
+        merged["balance"] = None  # it is for training parts, and this set has none
     else:
         nodes = trained["data"]["sources"]
         sources = {
@@ -58,13 +62,55 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
         merged["split"] = cfg.get("split") or trained["split"]
     changes = {"batch_size": cfg.get("batch_size"), "num_workers": cfg.get("num_workers")}
     merged["data"] = {**merged["data"], **{k: v for k, v in changes.items() if v is not None}}
-    if cfg.get("threshold") is not None:
+    if build.kind_of(merged) is not None:
+        merged["threshold"] = cfg.get("threshold")
+    elif cfg.get("threshold") is not None:
         first = next(iter(merged["postprocess"]["steps"]))
         chain = merged["postprocess"]["steps"]
         merged["postprocess"] = {"steps": {**chain, first: {"_target_": THRESHOLD, "value": cfg["threshold"]}}}
-    kept = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
-    merged["trainer"] = {**kept, **_where(cfg["device"])}
+    steady = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
+    merged["trainer"] = {**steady, **_where(cfg["device"])}
     return merged
+
+
+def refuse_other_classes(loaded: checkpoint.Checkpoint, classes: Sequence[str]) -> None:
+    """Refuse to test on other classes than a checkpoint tells apart, or on the same ones in another order.
+
+    Raises:
+        CheckpointError: says how they differ.
+    """
+    own = list(loaded.record.get("classes", []))
+    if not own or list(classes) == own:
+        return
+    mine, asked = f"[{','.join(own)}]", f"[{','.join(classes)}]"
+    if sorted(own) == sorted(classes):
+        msg = (
+            f"{loaded.path} tells {mine} apart in this order, and data.classes={asked} has another: its outputs would "
+            f"be taken for other classes. Give data.classes={mine}"
+        )
+    else:
+        msg = (
+            f"{loaded.path} tells {mine} apart, and the set has data.classes={asked}. If the set's labels have these "
+            f"names too, give data.classes={mine}"
+        )
+    raise CheckpointError(msg)
+
+
+def thresholds_of(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[str, float] | None:
+    """Return the thresholds of labels: the checkpoint's own, or one for all where it was asked for.
+
+    Raises:
+        ConfigError: one is asked for where the most probable class is taken.
+    """
+    kind, asked = build.kind_of(cfg), cfg.get("threshold")
+    if kind is None:
+        return None
+    if asked is None:
+        return dict(loaded.record.get("thresholds") or {})
+    if kind == "multiclass":
+        msg = f"threshold={asked}, but {loaded.path} takes the most probable of several classes; leave it out"
+        raise ConfigError(msg)
+    return dict.fromkeys(loaded.record["classes"], float(asked))
 
 
 def _where(device: str) -> dict[str, Any]:
@@ -77,6 +123,7 @@ def _where(device: str) -> dict[str, Any]:
 
 def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -> None:
     """Test into a run folder."""
+    thresholds = thresholds_of(cfg, loaded)
     data = build.data(
         cfg,
         folder,
@@ -91,7 +138,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
         module.require_disjoint(*cfg["test_parts"])
     refuse_seen(cfg, loaded, data)
     write_data(folder, module, data.facts)
-    task = build.task(cfg)
+    task = build.task(cfg, counts=loaded.record.get("class_counts"))
     checkpoint.load_weights(task, loaded)
     write_json(folder / "model.json", describe(task.model, module.store.size))
     home = loaded.path.parents[1]
@@ -106,13 +153,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
         "trained_convention": loaded.record.get("convention", {}),
         "trained_run": str(home) if (home / "status.json").exists() else None,
     }
-    tester = PerSample(
-        postprocess=build.postprocess(cfg),
-        summarise=build.summarise(cfg),
-        n_boot=cfg["n_boot"],
-        facts=facts,
-        boundary=build.boundary(cfg),
-    )
+    tester = build.tester(cfg, facts=facts, thresholds=thresholds)
     trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays()], loggers=[])
     trainer.test(task, datamodule=module, verbose=False)
     log_headline(tester)

@@ -1,4 +1,4 @@
-"""Segment radiographs: masks at their own size, overlays and a table of areas."""
+"""Segment radiographs: masks at their own size, overlays and a table of areas; or classify them: a table of labels."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import csv
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 from lungseg import build
+from lungseg.classifier import Classification, Classifier
 from lungseg.errors import ConfigError, DataError, ResourceError, first_five
 from lungseg.overlay import draw_overlay
 from lungseg.predictor import Prediction, Predictor
 from lungseg.run_folder import recording
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".img")
 COLUMNS = ("file", "structure", "area_pixels", "area_share", "height", "width", "mean_probability", "mask", "error")
@@ -38,7 +40,10 @@ def run(cfg: dict[str, Any]) -> int:
         output = Path(cfg["output"]).expanduser() if cfg.get("output") else folder
         files = radiographs(Path(cfg["input"]).expanduser(), output)
         predictor = build.predictor(cfg["checkpoint"], device=cfg["device"], threshold=cfg["threshold"])
-        predict(predictor, files, output, overlay=cfg["overlay"], batch_size=cfg["batch_size"])
+        if isinstance(predictor, Classifier):
+            classify(predictor, files, output, batch_size=cfg["batch_size"])
+        else:
+            predict(predictor, files, output, overlay=cfg["overlay"], batch_size=cfg["batch_size"])
     return 0
 
 
@@ -88,32 +93,81 @@ def predict(
         DataError: files that could not be read, after all others were done.
         ResourceError: the output folder cannot be written.
     """
+    stem = stems([name for _, name in files])
+
+    def rows(name: str, found: Prediction) -> list[dict[str, Any]]:
+        return _write(output, name, stem[name], found, overlay=overlay)
+
+    _table(files, output / "areas.csv", COLUMNS, predictor.many, rows, batch_size=batch_size, done="segmented")
+
+
+def classify(classifier: Classifier, files: list[tuple[Path, str]], output: Path, *, batch_size: int) -> None:
+    """Write labels.csv: a row for each radiograph, on the disk before the next one is read.
+
+    Columns: file, `p_<class>` (probability), predicted (the most probable class; labels joined by `|`), flag (why the
+    picture may be no frontal chest radiograph, empty where nothing speaks against it), error.
+
+    Raises:
+        DataError: files that could not be read, after all others were done.
+        ResourceError: the output folder cannot be written.
+    """
+    flagged: list[str] = []
+
+    def rows(name: str, found: Classification) -> list[dict[str, Any]]:
+        if found.doubts:
+            flagged.append(name)
+        chances = {f"p_{of}": f"{chance:.6f}" for of, chance in found.probabilities.items()}
+        return [{"file": name, **chances, "predicted": found.predicted, "flag": "; ".join(found.doubts), "error": ""}]
+
+    columns = ("file", *(f"p_{name}" for name in classifier.classes), "predicted", "flag", "error")
+    _table(files, output / "labels.csv", columns, classifier.many, rows, batch_size=batch_size, done="classified")
+    if flagged:
+        log.warning(
+            "%d of %d pictures may be no frontal chest radiographs: %s. The column flag of %s says why; what is "
+            "predicted for them means nothing if so",
+            len(flagged),
+            len(files),
+            first_five(flagged),
+            output / "labels.csv",
+        )
+
+
+def _table(
+    files: list[tuple[Path, str]],
+    path: Path,
+    columns: Sequence[str],
+    many: Callable[[list[Path]], list[Found]],
+    rows: Callable[[str, Found], list[dict[str, Any]]],
+    *,
+    batch_size: int,
+    done: str,
+) -> None:
+    """Run `many` over the files in chunks and write its results, by `rows`, into a CSV file."""
     began = time.monotonic()
     broken: list[str] = []
-    stem = stems([name for _, name in files])
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        with (output / "areas.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             for chunk in _chunks(files, batch_size):
-                for (_, name), found in zip(chunk, _segment(predictor, chunk), strict=True):
+                each: list[Found | DataError] = _each(many, chunk)
+                for (_, name), found in zip(chunk, each, strict=True):
                     if isinstance(found, DataError):
                         broken.append(name)
                         log.error("%s", found)
                         writer.writerow({"file": name, "error": str(found)})
                     else:
-                        writer.writerows(_write(output, name, stem[name], found, overlay=overlay))
+                        writer.writerows(rows(name, found))
                 file.flush()
     except OSError as error:
-        msg = f"{output} cannot be written ({error}). Give another folder with output="
+        msg = f"{path.parent} cannot be written ({error}). Give another folder with output="
         raise ResourceError(msg) from error
-    done = len(files) - len(broken)
-    log.info("%d radiographs segmented in %.1f s: %s", done, time.monotonic() - began, output)
+    log.info("%d radiographs %s in %.1f s: %s", len(files) - len(broken), done, time.monotonic() - began, path.parent)
     if broken:
         msg = (
             f"{len(broken)} of {len(files)} files could not be read: {first_five(broken)}. The reasons are in "
-            f"{output / 'areas.csv'}; the others are done"
+            f"{path}; the others are done"
         )
         raise DataError(msg)
 
@@ -123,14 +177,14 @@ def _chunks(files: list[tuple[Path, str]], size: int) -> Iterator[list[tuple[Pat
         yield files[start : start + max(1, size)]
 
 
-def _segment(predictor: Predictor, chunk: list[tuple[Path, str]]) -> list[Prediction | DataError]:
-    """Segment a chunk; when one file is broken, the others are done one by one."""
+def _each(many: Callable[[list[Path]], list[Found]], chunk: list[tuple[Path, str]]) -> list[Found | DataError]:
+    """Do a chunk; when one file is broken, the others are done one by one."""
     try:
-        return list(predictor.many([path for path, _ in chunk]))
+        return list(many([path for path, _ in chunk]))
     except DataError as error:
         if len(chunk) == 1:
             return [error]
-        return [result for item in chunk for result in _segment(predictor, [item])]
+        return [result for item in chunk for result in _each(many, [item])]
 
 
 def _write(output: Path, name: str, stem: str, found: Prediction, *, overlay: bool) -> list[dict[str, Any]]:

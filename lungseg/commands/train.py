@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lungseg import __version__, build, checkpoint
 from lungseg.callbacks.checkpoint_file import CheckpointFile
 from lungseg.callbacks.per_sample import PerSample
+from lungseg.callbacks.per_sample_classes import PerSampleClasses
 from lungseg.callbacks.postprocess_choice import Choice
 from lungseg.errors import CheckpointError, ConfigError
+from lungseg.metrics.thresholds import LabelThreshold
 from lungseg.models.cost import count_macs
 from lungseg.models.statistics import slow_statistics
 from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json, writing
@@ -26,7 +29,8 @@ log = logging.getLogger(__name__)
 
 FIXED = (
     "config.model", "config.task", "config.loss", "config.optimizer", "config.scheduler", "config.augment",
-    "config.preprocess", "config.data.batch_size", "structures", "normalize", "split_hash", "config.seed",
+    "config.preprocess", "config.data.batch_size", "structures", "classes", "normalize", "split_hash", "config.seed",
+    "config.balance",
 )  # fmt: skip
 """What a resumed run may not change. Optimiser and scheduler come out of the checkpoint: a change would do nothing."""
 
@@ -54,8 +58,8 @@ def run(cfg: dict[str, Any]) -> int:
 def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | None = None) -> None:
     """Fit and test into a run folder."""
     # before the data: a mistake in them is told at once, and not after minutes of preparing radiographs
-    task = build.task(cfg, pretrained=resumed is None)
-    choice = build.postprocess_choice(cfg)
+    task: Any = None if cfg["data"].get("classes") else build.task(cfg, pretrained=resumed is None)
+    choice, limits = build.postprocess_choice(cfg), build.threshold_choice(cfg)
     data = build.data(cfg, folder, test_parts=tuple(cfg["test_parts"]), progress=store_progress(), jobs=cores())
     module = data.module
     module.require("train")
@@ -63,7 +67,16 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         module.require(*cfg["test_parts"])
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint("train", "val", *cfg["test_parts"])
-    warn_of_conventions(data.facts["convention"])
+    counts = None
+    if module.classes:
+        module.require_classes()
+        counts = module.class_counts()
+    if task is None:  # the loss of a classifier weighs the classes by their counts
+        task = build.task(cfg, pretrained=resumed is None, counts=counts)
+    if limits is not None:
+        limits.require(module)
+    if module.store.structures:
+        warn_of_conventions(data.facts["convention"])
     task.record = record(cfg, data)
     if resumed is not None:
         refuse_other_run(resumed, task.record)
@@ -91,14 +104,17 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
             log.warning("%s", said)
         log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
         trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
-        if choice is not None or cfg["test"] != "none":
+        if choice is not None or limits is not None or cfg["test"] != "none":
             path = _tested(cfg, folder)
             chosen = checkpoint.load(path)
             checkpoint.load_weights(task, chosen)
+            thresholds = None
             if choice is not None:
                 cfg = keep_choice(cfg, folder, path, choice.choose(trainer, task))
+            if limits is not None:
+                thresholds = keep_thresholds(folder, path, limits.choose(trainer, task))
             if cfg["test"] != "none":
-                _test(cfg, folder, task, module, trainer, callbacks, chosen)
+                _test(cfg, folder, task, module, trainer, callbacks, chosen, thresholds)
     finally:
         close(loggers)
 
@@ -131,10 +147,7 @@ def keep_choice(cfg: dict[str, Any], folder: Path, path: Path, choice: Choice) -
     content = checkpoint.load(path).content
     content["lungseg"]["config"]["postprocess"] = _plain(cfg["postprocess"])
     content["lungseg"]["threshold"] = build.postprocess(cfg).threshold
-    waiting = path.with_name(f".{path.name}.part")
-    with writing(path):
-        CheckpointFile().save_checkpoint(content, waiting)
-        waiting.replace(path)
+    _save_again(path, content)
     log.info(
         "chosen on %d validation images: %s%s, mean Dice %.4f",
         choice.n,
@@ -145,6 +158,32 @@ def keep_choice(cfg: dict[str, Any], folder: Path, path: Path, choice: Choice) -
     return cfg
 
 
+def keep_thresholds(folder: Path, path: Path, found: Mapping[str, LabelThreshold]) -> dict[str, float]:
+    """Write the thresholds chosen on the validation part into a checkpoint and thresholds.json.
+
+    Returns:
+        The threshold of each label.
+    """
+    thresholds = {name: each.threshold for name, each in found.items()}
+    write_json(folder / "thresholds.json", {"part": "val", "labels": {name: asdict(of) for name, of in found.items()}})
+    content = checkpoint.load(path).content
+    content["lungseg"]["thresholds"] = thresholds
+    _save_again(path, content)
+    left = [name for name, each in found.items() if not each.chosen]
+    log.info("thresholds chosen on the validation part: %s", ", ".join(f"{n} {v:.3g}" for n, v in thresholds.items()))
+    if left:
+        log.warning("the validation part has no example of both kinds of %s: its threshold stays", ", ".join(left))
+    return thresholds
+
+
+def _save_again(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whose record has changed in place of itself."""
+    waiting = path.with_name(f".{path.name}.part")
+    with writing(path):
+        CheckpointFile().save_checkpoint(content, waiting)
+        waiting.replace(path)
+
+
 def _test(
     cfg: dict[str, Any],
     folder: Path,
@@ -153,6 +192,7 @@ def _test(
     trainer: Any,
     callbacks: dict[str, Any],
     chosen: checkpoint.Checkpoint,
+    thresholds: Mapping[str, float] | None,
 ) -> None:
     """Test the weights of a checkpoint, which the task holds, on the parts named in the config."""
     path = chosen.path
@@ -169,24 +209,27 @@ def _test(
         "trained_convention": task.record["convention"],
         "trained_run": str(folder),
     }
-    tester = PerSample(
-        postprocess=build.postprocess(cfg),
-        summarise=build.summarise(cfg),
-        n_boot=cfg["n_boot"],
-        facts=facts,
-        boundary=build.boundary(cfg),
-    )
+    tester = build.tester(cfg, facts=facts, thresholds=thresholds)
     trainer.callbacks.insert(0, tester)
     trainer.test(task, datamodule=module, verbose=False)
     log_headline(tester)
 
 
-def log_headline(tester: PerSample) -> None:
-    """Log the mean Dice of what was tested, by part and structure."""
+def log_headline(tester: PerSample | PerSampleClasses) -> None:
+    """Log the mean Dice of what was tested, by part and structure; of classes macro F1 and accuracy."""
     if tester.frame is None:
         return
-    for (part, structure), rows in tester.frame.groupby(["part", "structure"], sort=False):
-        log.info("%s %s: Dice %.4f over %d images", part, structure, rows["dice"].mean(), len(rows))
+    if isinstance(tester, PerSampleClasses):
+        for part, sources in tester.parts.items():
+            found = sources["all"]["metrics"]
+            f1, accuracy = (found[name]["mean"] for name in ("macro_f1", "accuracy"))
+            said = ", ".join(
+                f"{n} {math.nan if v is None else v:.4f}" for n, v in (("macro F1", f1), ("accuracy", accuracy))
+            )
+            log.info("%s: %s over %d images", part, said, sources["all"]["n"])
+        return
+    for (of, structure), rows in tester.frame.groupby(["part", "structure"], sort=False):
+        log.info("%s %s: Dice %.4f over %d images", of, structure, rows["dice"].mean(), len(rows))
 
 
 def _state(cfg: dict[str, Any], folder: Path) -> checkpoint.Checkpoint | None:
@@ -204,13 +247,27 @@ def _state(cfg: dict[str, Any], folder: Path) -> checkpoint.Checkpoint | None:
         log.warning("%s holds no last.ckpt yet; the run starts from the beginning", folder)
         return None
     resumed = checkpoint.load(path)
-    now = {"config": _plain(cfg), "structures": list(cfg["data"]["structures"])}
+    now = {
+        "config": _plain(cfg),
+        "structures": list(cfg["data"]["structures"]),
+        "classes": build.classes_of(cfg) or None,
+    }
     refuse_other_run(resumed, now, [key for key in FIXED if key not in ("normalize", "split_hash")])
     return resumed
 
 
 def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
     """Return what a checkpoint says about itself: plain values only."""
+    module = data.module
+    of_classes: dict[str, Any] = {}
+    if module.classes:
+        thresholds = dict.fromkeys(module.classes, 0.5) if build.kind_of(cfg) == "multilabel" else {}
+        of_classes = {
+            "kind": build.kind_of(cfg),
+            "classes": list(module.classes),
+            "class_counts": module.class_counts(),
+            "thresholds": thresholds,
+        }
     config = {key: value for key, value in cfg.items() if key not in ("verb", "run_dir", "overrides", "resume")}
     return {
         "format": checkpoint.RECORD_FORMAT,
@@ -219,8 +276,9 @@ def record(cfg: dict[str, Any], data: build.Data) -> dict[str, Any]:
         "config": _plain(config),
         "structures": list(cfg["data"]["structures"]),
         "normalize": dict(data.facts["normalize"]),
-        "size": list(data.module.store.size),
-        "threshold": build.postprocess(cfg).threshold,
+        "size": list(module.store.size),
+        "threshold": None if of_classes else build.postprocess(cfg).threshold,
+        **of_classes,
         "trained_on": list(data.facts["sources"]),
         "convention": dict(data.facts["convention"]),
         "split_hash": data.facts["split"]["hash"],

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lungseg.data.io import read_bytes
+from lungseg.data.labels import tokens_of
 from lungseg.data.polarity import looks_inverted
 from lungseg.data.sources.base import Source, SourceIndex
 from lungseg.data.structures import STRUCTURES, UNIONS
@@ -59,7 +60,7 @@ class SourceFacts:
         unreadable: Files that cannot be read, with the cause.
         warnings: What should be looked at.
         notes: What the source itself says.
-        n: Radiographs with masks.
+        n: Radiographs that can be used; with masks, where the set has some.
         patients: Patients of these.
         aside: Radiographs kept aside.
         dropped: Files left out on purpose.
@@ -70,7 +71,8 @@ class SourceFacts:
         inverted: Radiographs that were turned at reading.
         looks_inverted: Samples that look inverted as they are read.
         masks: Structure -> facts.
-        sexes, labels, views, splits: Value -> radiographs.
+        sexes, views, splits: Value -> radiographs.
+        labels: Name -> radiographs that have it; one may have several.
         ages: Youngest, median, oldest in years and how many are unknown.
         same_files: Groups of byte-identical files.
         same_pixels: Groups of files with identical pixels but other bytes.
@@ -279,7 +281,7 @@ def _swapped(planes: dict[str, np.ndarray]) -> bool:
 def _count_rows(rows: list[Row], facts: SourceFacts) -> None:
     facts.patients = len({row["subject_id"] for row in rows})
     facts.sexes = _counted(row["sex"] for row in rows)
-    facts.labels = _counted(row["label"] for row in rows)
+    facts.labels = _counted(name for row in rows for name in tokens_of(row["label"]) or (None,))
     facts.views = _counted(row["view"] for row in rows)
     facts.splits = _counted(row["official_split"] for row in rows)
     ages = [row["age"] for row in rows if row["age"] is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from lungseg.data.store import Store
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, DataError
 from lungseg.types import Batch, Part
+
+log = logging.getLogger(__name__)
 
 _PARTS = np.array(["test", "train", "unused", "val"])
 
@@ -42,6 +45,10 @@ class LungDataModule(LightningDataModule):
         num_workers: loader processes; 0 loads in the training process. Weights do not depend on it.
         seed: of order and augmentation.
         test_parts: the parts that the test loader serves, one after the other.
+        classes: names of the classes, in the order of the labels; empty for segmentation.
+        labels: (N,) int64 class of each sample, -1 = unknown, or (N, L) float32 of 0, 1 and NaN = unknown. None for
+            segmentation.
+        weights: (N,) float64 chances by which training samples are drawn with replacement; None draws each once.
     """
 
     def __init__(
@@ -57,6 +64,9 @@ class LungDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         test_parts: Sequence[Part] = ("test",),
+        classes: Sequence[str] = (),
+        labels: NDArray[Any] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -72,6 +82,9 @@ class LungDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.test_parts = tuple(test_parts)
+        self.classes = tuple(classes)
+        self.labels = labels
+        self.weights = weights
         if not normalize.is_fitted:
             training = self.positions("train")
             if not len(training):
@@ -90,7 +103,7 @@ class LungDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Serve the training part in an order drawn from (seed, epoch)."""
-        dataset = StoreDataset(table=self.table, store=self.store, augment=self.augment, seed=self.seed)
+        dataset = self.dataset(self.augment)
         trainer: Any = self.trainer
         sampler = self._sampler(
             self.positions("train"),
@@ -143,6 +156,76 @@ class LungDataModule(LightningDataModule):
                 )
                 raise DataError(msg)
 
+    def truth(self, *parts: Part) -> NDArray[np.float64]:
+        """Return the labels of some parts with one column for each class.
+
+        Returns:
+            (N, C) float64 of 0 and 1; NaN where a label is not known.
+
+        Raises:
+            ValueError: the samples have no labels.
+        """
+        return self.truth_at(self.positions(*parts))
+
+    def truth_at(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the labels at some table positions, as `truth` does."""
+        if self.labels is None:
+            msg = "these samples have no labels: the datamodule was built for segmentation"
+            raise ValueError(msg)
+        labels = self.labels[positions]
+        if labels.ndim == 2:
+            return np.asarray(labels, np.float64)
+        known = (labels >= 0)[:, None]
+        return np.where(known, labels[:, None] == np.arange(len(self.classes)), np.nan)
+
+    def class_counts(self) -> list[list[int]]:
+        """Return the training images that are of each class and that are not, (C, 2); unknown labels are left out."""
+        return [[int((column == 1).sum()), int((column == 0).sum())] for column in self.truth("train").T]
+
+    def require_classes(self) -> None:
+        """Raise when a class has nothing to be learnt from; warn of classes that a later part cannot judge.
+
+        Raises:
+            DataError: a class has no image at all, or none in the training part; a label is never absent there.
+        """
+        train, rest = self.truth("train"), self.truth("val", "test")
+        everywhere = (train == 1).sum(axis=0) + (rest == 1).sum(axis=0)
+        nowhere = [name for name, n in zip(self.classes, everywhere, strict=True) if not n]
+        if nowhere:
+            msg = (
+                f"no image is of {', '.join(nowhere)}, out of data.classes={_listed(self.classes)}. Check the spelling "
+                f"against the labels of the set (python -m lungseg check), or give {self._without(nowhere)}"
+            )
+            raise DataError(msg)
+        learnt = (train == 1).sum(axis=0)
+        unseen = [name for name, n in zip(self.classes, learnt, strict=True) if not n]
+        if unseen:
+            msg = (
+                f"no image of {', '.join(unseen)} is in the training part, only in others, so it cannot be learnt. "
+                f"Another seed or split may put some there; or leave it out: {self._without(unseen)}"
+            )
+            raise DataError(msg)
+        always = [name for name, n in zip(self.classes, (train == 0).sum(axis=0), strict=True) if not n]
+        if always:
+            msg = (
+                f"every training image whose label is known is of {', '.join(always)}, so nothing is to be told apart. "
+                "Choose data with images that are not, or other data.classes"
+            )
+            raise DataError(msg)
+        later: tuple[Part, ...] = ("val", "test")
+        for part in later:
+            found = self.truth(part)
+            empty = [name for name, n in zip(self.classes, (found == 1).sum(axis=0), strict=True) if not n]
+            if len(found) and empty:
+                log.warning(
+                    "no image of the %s part is of %s: measures that need one are left out there, and counted",
+                    part,
+                    ", ".join(empty),
+                )
+
+    def _without(self, names: Sequence[str]) -> str:
+        return f"data.classes={_listed([name for name in self.classes if name not in names])}"
+
     def require_disjoint(self, *parts: Part) -> None:
         """Raise when structures overlap, which a softmax cannot draw: it gives every pixel to one class.
 
@@ -161,8 +244,11 @@ class LungDataModule(LightningDataModule):
             raise DataError(msg)
 
     def _plain_loader(self, *parts: Part) -> DataLoader[Any]:
-        dataset = StoreDataset(table=self.table, store=self.store, augment=None, seed=self.seed)
-        return self._loader(dataset, self._sampler(self.positions(*parts), shuffle=False))
+        return self._loader(self.dataset(None), self._sampler(self.positions(*parts), shuffle=False))
+
+    def dataset(self, augment: Augmentation | None) -> StoreDataset:
+        """Return the samples of the whole table, in table order, as batches are gathered from them."""
+        return StoreDataset(table=self.table, store=self.store, augment=augment, seed=self.seed, labels=self.labels)
 
     def _sampler(
         self,
@@ -184,6 +270,7 @@ class LungDataModule(LightningDataModule):
             repeat=repeat,
             rank=trainer.global_rank if trainer is not None else 0,
             world_size=trainer.world_size if trainer is not None else 1,
+            weights=self.weights[positions] if self.weights is not None and shuffle else None,
         )
 
     def _batches_done(self) -> int:
@@ -203,6 +290,10 @@ class LungDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_one_thread if self.num_workers else None,
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"[{','.join(names)}]"
 
 
 def _as_is(batch: dict[str, Any]) -> dict[str, Any]:

@@ -24,13 +24,23 @@ class StoreDataset(Dataset[dict[str, Any]]):
         store: their pixels.
         augment: None for evaluation.
         seed: the run's seed.
+        labels: (N,) int64 or (N, L) float32 in the table's order; None for samples without classes.
     """
 
-    def __init__(self, *, table: SamplesTable, store: Store, augment: Augmentation | None, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        table: SamplesTable,
+        store: Store,
+        augment: Augmentation | None,
+        seed: int,
+        labels: NDArray[Any] | None = None,
+    ) -> None:
         self.table = table
         self.store = store
         self.augment = None if isinstance(augment, NoAugmentation) else augment
         self.seed = seed
+        self.labels = labels
 
     def __len__(self) -> int:
         """Return the number of samples of the table."""
@@ -39,7 +49,8 @@ class StoreDataset(Dataset[dict[str, Any]]):
     def __getitems__(self, batch: EpochBatch) -> dict[str, Any]:
         """Gather a batch: image (B, 1, H, W) uint8 | uint16, mask (B, K, H, W) uint8, index, sample_id, source.
 
-        Where a sample of the table leaves pixels out, every batch has valid (B, 1, H, W) uint8.
+        Where a sample of the table leaves pixels out, every batch has valid (B, 1, H, W) uint8; with labels it has
+        label (B,) int64 or (B, L) float32; without structures it has no mask.
         """
         positions = batch.positions
         images = self.store.images(positions)
@@ -53,6 +64,8 @@ class StoreDataset(Dataset[dict[str, Any]]):
             "sample_id": sample_ids,
             "source": self.table.column("source").take(positions).to_pylist(),
         }
+        if self.labels is not None:
+            out["label"] = torch.from_numpy(self.labels[positions])
         if masks is not None:
             structures = len(self.store.structures)
             out["mask"] = torch.from_numpy(np.ascontiguousarray(masks[:, :structures]))

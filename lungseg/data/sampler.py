@@ -34,6 +34,11 @@ class EpochSampler(Sampler[EpochBatch]):
         repeat: every epoch has the batches of the first one (the trainer's `overfit_batches`).
         rank: this process.
         world_size: processes; batch i of the global order is cut into `world_size` neighbouring pieces.
+        weights: (N,) float64 >= 0 beside `positions`; an epoch then draws N samples with replacement, each with a
+            probability in proportion to its weight. None draws each sample once. Without `shuffle` they play no part.
+
+    Raises:
+        ValueError: the weights are not N numbers >= 0 with a sum above 0.
     """
 
     def __init__(
@@ -48,8 +53,15 @@ class EpochSampler(Sampler[EpochBatch]):
         repeat: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
+        if weights is not None and (
+            weights.shape != positions.shape or not (weights >= 0).all() or not 0 < weights.sum() < np.inf
+        ):
+            msg = f"weights of {len(positions)} samples must be as many numbers of 0 or more, with a sum above 0"
+            raise ValueError(msg)
         self.positions = positions
+        self.weights = weights
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -75,7 +87,11 @@ class EpochSampler(Sampler[EpochBatch]):
             )  # "order", apart from augmentation
             counter = np.array([0, 0, 0, 0 if self.repeat else epoch], np.uint64)
             draw = np.random.Generator(np.random.Philox(key=key, counter=counter))
-            order = draw.permutation(self.positions)
+            if self.weights is None:
+                order = draw.permutation(self.positions)
+            else:
+                chances = self.weights / self.weights.sum()
+                order = draw.choice(self.positions, size=len(self.positions), replace=True, p=chances)
         wide = self.batch_size * self.world_size
         for batch in range(start, self.epoch_batches):
             piece = order[batch * wide : (batch + 1) * wide]

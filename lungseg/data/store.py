@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.data.guides import Guides, check_guides
 from lungseg.data.preprocess.base import Placement, Step
 from lungseg.data.sources.base import Source
 from lungseg.data.store_index import SCHEMA, content_keys, drop_unwritten, locked, open_index
@@ -115,6 +116,7 @@ class Store:
         folder: Path,
         jobs: int = 1,
         progress: Callable[[int, int], None] | None = None,
+        guides: Guides | None = None,
     ) -> Store:
         """Make sure every sample of the table is in the store, and open it.
 
@@ -126,15 +128,19 @@ class Store:
             folder: where stores live; this one gets a folder named after its recipe.
             jobs: worker processes for decoding.
             progress: called with (samples done, samples to do) while decoding.
+            guides: where the lung masks of steps that want one come from; None = no step wants any.
 
         Raises:
             DataError: files that cannot be read (all of them are tried; the good ones stay in the store), steps that
-                leave images of different sizes, or a table without samples.
+                leave images of different sizes, a table without samples, or radiographs without the lung mask that a
+                step wants.
             ResourceError: the folder cannot be written or is full.
         """
         if not len(table):
             msg = "the samples table is empty, so there is nothing to prepare; see data.sources"
             raise DataError(msg)
+        if guides is not None:
+            check_guides(table, guides)
         recipe = describe(steps, structures)
         home = Path(folder) / hashlib.sha256(recipe.encode()).hexdigest()[:16]
         try:
@@ -143,8 +149,8 @@ class Store:
             with locked(home), open_index(home) as index:
                 index.executescript(SCHEMA)
                 drop_unwritten(home, index, len(structures))
-                keys = content_keys(table, sources, structures, index)
-                add_missing(home, index, table, keys, sources, steps, structures, jobs, progress)
+                keys = content_keys(table, sources, structures, index, guides)
+                add_missing(home, index, table, keys, sources, steps, structures, jobs, progress, guides)
                 return cls._open(home, structures, keys, index)
         except OSError as error:
             msg = f"the store {home} cannot be written: {error}. Free some space or set paths.store to another folder"
@@ -240,6 +246,23 @@ class Store:
                 square += squares / full**2 / pixels
         mean, square = mean / len(positions), square / len(positions)
         return mean, float(np.sqrt(max(square - mean**2, 0.0)))
+
+    def kept(self, positions: NDArray[np.int64] | Sequence[int]) -> NDArray[np.float32]:
+        """Return the share of each image's pixels that a step which takes pixels away left as they were.
+
+        Returns:
+            (B,) float32 in [0, 1]; NaN where no step of the store takes any away.
+        """
+        out = np.full(len(positions), np.nan, np.float32)
+        with open_index(self.folder) as index:
+            for i, position in enumerate(positions):
+                found = index.execute(
+                    "SELECT share FROM kept JOIN samples USING (key) WHERE depth = ? AND row = ?",
+                    (int(self.depths[position]), int(self.rows[position])),
+                ).fetchone()
+                if found is not None:
+                    out[i] = found[0]
+        return out
 
     def _array(self, kind: str, depth: int) -> NDArray[Any]:
         """Open a memory map, once per process, as a plain read-only array (np.memmap slows each index by 5 us)."""

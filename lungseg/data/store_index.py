@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.data.guides import Guides
+from lungseg.data.preprocess.lungs import DISK
 from lungseg.data.sources.base import Source
 from lungseg.data.structures import paths_for
 from lungseg.data.table import SamplesTable
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS samples (
     mask_height INTEGER, mask_width INTEGER, planes INTEGER, offset INTEGER, length INTEGER,
     total INTEGER, square INTEGER, left_out INTEGER, overlap INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, share REAL) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS places ON samples (depth, row);
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, hash BLOB
@@ -97,6 +100,7 @@ def content_keys(
     sources: Mapping[str, tuple[Source, Path]],
     structures: Sequence[str],
     index: sqlite3.Connection,
+    guides: Guides | None = None,
 ) -> NDArray[np.void]:
     """Return the content key of every sample: 16 bytes each."""
     known = {
@@ -115,6 +119,12 @@ def content_keys(
             for name in [row["image"], *(p for s in structures for p in paths_for(row["masks"], s))]:
                 digest.update(_file_hash(root / name, known, seen, missing))
         digest.update(source.reading().encode())
+        if guides is not None:
+            digest.update(guides.origin(row).encode())
+            # a set whose content is a text has no files, and its own masks are part of that text
+            own = fingerprint is not None and guides.origin(row) == DISK
+            for name in [] if own else guides.files(row):
+                digest.update(_file_hash(root / name, known, seen, missing))
         out[i] = np.void(digest.digest())
     if missing:
         msg = (

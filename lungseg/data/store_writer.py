@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lungseg.data.guides import Guides
 from lungseg.data.preprocess.base import Placement, Prepared, Step
 from lungseg.data.preprocess.resize import resized_masks
 from lungseg.data.sources.base import Source
@@ -53,6 +54,7 @@ def add_missing(
     structures: Sequence[str],
     jobs: int,
     progress: Callable[[int, int], None] | None,
+    guides: Guides | None = None,
 ) -> None:
     """Decode and append what the store does not hold yet."""
     held = {bytes(key) for (key,) in index.execute("SELECT key FROM samples")}
@@ -64,7 +66,12 @@ def add_missing(
     from joblib import Parallel, delayed
 
     tasks = [(key, table.row(i)) for key, i in wanted.items()]
-    work = (delayed(_prepare)(key, row, *sources[row["source"]], dict(steps), tuple(structures)) for key, row in tasks)
+    work = (
+        delayed(_prepare)(
+            key, row, *sources[row["source"]], dict(steps), tuple(structures), guides.alone(row) if guides else None
+        )
+        for key, row in tasks
+    )
     errors: list[str] = []
     levels = {name: [0, 0, 0] for name in sources}
     turned = dict.fromkeys(sources, 0)
@@ -99,7 +106,13 @@ def add_missing(
 
 
 def _prepare(
-    key: bytes, row: Row, source: Source, root: Path, steps: dict[str, Step], structures: tuple[str, ...]
+    key: bytes,
+    row: Row,
+    source: Source,
+    root: Path,
+    steps: dict[str, Step],
+    structures: tuple[str, ...],
+    guides: Guides | None,
 ) -> _Entry | str:
     """Decode one sample and run the steps; in a worker. An unusable sample comes back as the text of its error."""
     import cv2
@@ -119,7 +132,8 @@ def _prepare(
         if planes.shape[1:] != size:
             on_grid = resized_masks(on_grid, *size)
         placement = Placement(0.0, 0.0, float(size[0]), float(size[1]))
-        prepared = Prepared(radiograph.pixels, on_grid, placement, len(structures))
+        guide = _guide(guides, source, root, row, size)
+        prepared = Prepared(radiograph.pixels, on_grid, placement, len(structures), guide)
         for name, step in steps.items():
             try:
                 prepared = step(prepared)
@@ -145,6 +159,17 @@ def _prepare(
         row["source"],
         (reference.files, reference.between, reference.levels) if reference is not None else (0, 0, 0),
     )
+
+
+def _guide(
+    guides: Guides | None, source: Source, root: Path, row: Row, size: tuple[int, int]
+) -> NDArray[np.uint8] | None:
+    """Read the lung mask that guides the steps, on the radiograph's own grid; (h, w) uint8 in {0, 1}."""
+    if guides is None:
+        return None
+    lungs = guides.read(source, root, row).astype(np.uint8)
+    guide: NDArray[np.uint8] = resized_masks(lungs[None], *size)[0]
+    return guide
 
 
 class _Writer:
@@ -217,6 +242,8 @@ class _Writer:
             offset += len(entry.published)
         marks = ",".join("?" * len(records[0]))
         self.index.executemany(f"INSERT OR REPLACE INTO samples VALUES ({marks})", records)
+        shares = [(entry.key, entry.prepared.kept) for entry in self.waiting if entry.prepared.kept is not None]
+        self.index.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", shares)
         self.index.commit()
         self.waiting.clear()
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lungseg.errors import ConfigError, first_five, near_name
+from lungseg.errors import ConfigError, near_name
 from lungseg.models.inputs import check_channels, prepare
 from lungseg.models.keras_init import check_bn_momentum
 from lungseg.models.smp_encoders import TIMM, can_dilate, known_name, published
+from lungseg.models.timm_backbones import load_by_timm
 from lungseg.models.weights import (
     IMAGENET,
     Weights,
     fit_input,
     load_weights,
-    misfit,
     read_weights,
 )
 
@@ -207,23 +207,7 @@ class Smp(nn.Module):
                     fitted = fit_input(fitted, name, self.planes)
             load_weights(encoder, Weights(found.origin, fitted), advice=advice)
             return net
-        # timm renames and reshapes what its files hold while it builds a network. The numbers are drawn as before,
-        # so that what the file did not replace is still equal.
-        torch.set_rng_state(chance)
-        try:
-            loaded = self._make(pretrained_cfg_overlay={"state_dict": found.tensors})
-        except ConfigError as error:
-            raise ConfigError(_timm_misfit(found, error, advice)) from error.__cause__
-        _forget_tensors(loaded)
-        before = dict(encoder.named_parameters())
-        untouched = [
-            name
-            for name, value in loaded.get_submodule("encoder").named_parameters()
-            if value.ndim > 1 and torch.equal(value, before[name]) and bool((value != value.flatten()[0]).any())
-        ]
-        if untouched:
-            raise ConfigError(misfit(found.origin, len(before), [], untouched, found.tensors, advice))
-        return loaded
+        return load_by_timm(self._make, found, plain=net, chance=chance, inside="encoder", advice=advice)
 
     def _smallest(self) -> int:
         """Return the smallest side that the network can take, found by running it without numbers.
@@ -330,17 +314,3 @@ def _make_any_size(arguments: dict[str, Any]) -> nn.Module:
 def _is_own(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
     """Say whether tensors have the names of the encoder itself, as its own checkpoint has, and not timm's."""
     return all(name in tensors for name in encoder.state_dict())
-
-
-def _forget_tensors(net: nn.Module) -> None:
-    """Take the file's tensors out of the record that timm keeps of how a network was made."""
-    for module in net.modules():
-        config = getattr(module, "pretrained_cfg", None)
-        if isinstance(config, dict):
-            config.pop("state_dict", None)
-
-
-def _timm_misfit(found: Weights, error: ConfigError, advice: str) -> str:
-    """Say which tensors timm could not load."""
-    lines = [line.strip().rstrip(".") for line in str(error.__cause__).splitlines()[1:] if line.strip()]
-    return f"{found.origin} does not fit the network: {first_five(lines) or error.__cause__}. {advice}"

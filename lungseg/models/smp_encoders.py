@@ -9,8 +9,9 @@ import torch
 from segmentation_models_pytorch.encoders import encoders as native_encoders
 from segmentation_models_pytorch.encoders import get_encoder
 
-from lungseg.errors import ConfigError, ResourceError, first_five, near_name
-from lungseg.models.weights import IMAGENET, KEY, Published
+from lungseg.errors import ConfigError, first_five, near_name
+from lungseg.models.timm_backbones import check_tag, none_published, published_by_timm
+from lungseg.models.weights import IMAGENET, Published
 
 TIMM = "tu-"
 """Before the names of timm's encoders."""
@@ -29,14 +30,9 @@ def known_name(encoder: str) -> str:
     name = encoder
     if name.startswith("timm-"):
         name = "tu-" + name.removeprefix("timm-").replace("mobilenetv3", "tf_mobilenetv3")
-    plain, _, tag = name.removeprefix("tu-").partition(".")
+    plain = name.removeprefix("tu-").partition(".")[0]
     if name.startswith("tu-") and timm.is_model(plain):
-        tags = [item.partition(".")[2] for item in timm.list_pretrained(plain)]
-        if tag and tag not in tags:
-            near = near_name(tag, tags)
-            hint = f"did you mean tu-{plain}.{near}?" if near else f"its weights are {', '.join(tags) or 'none'}"
-            msg = f"model.encoder={encoder}: timm has no weights of {plain} by the tag {tag}; {hint}"
-            raise ConfigError(msg)
+        check_tag(name.removeprefix("tu-"), f"model.encoder={encoder}", TIMM)
         return name
     near = near_name(encoder, native_encoders) or near_name(name.removeprefix("tu-"), timm.list_models())
     if timm.is_model(plain):
@@ -71,25 +67,10 @@ def published(encoder: str) -> Published:
         ConfigError: there are none.
         ResourceError: timm has them elsewhere than on the hub; says where.
     """
-    if not encoder.startswith(TIMM):
-        settings = native_encoders[encoder]["pretrained_settings"].get(IMAGENET)
-        if settings is not None:
-            return Published(settings["repo_id"], settings["revision"])
-        tags = []
-    else:
-        config = timm.models.get_pretrained_cfg(encoder.removeprefix(TIMM))
-        if config is not None and config.hf_hub_id:
-            return Published(config.hf_hub_id, name=config.hf_hub_filename or "model.safetensors")
-        if config is not None and config.url:
-            msg = (
-                f"the weights of model.encoder={encoder} are not on the Hugging Face hub. Fetch {config.url} and set "
-                f"{KEY}=/path/to/it"
-            )
-            raise ResourceError(msg)
-        tags = timm.list_pretrained(encoder.removeprefix(TIMM).partition(".")[0])
-    ways = f"Name one of its tags ({first_five(TIMM + tag for tag in tags)}), or set" if tags else "Set"
-    msg = (
-        f"{KEY}={IMAGENET}, but there are no published ImageNet weights of model.encoder={encoder}. {ways} "
-        f"{KEY}=/path/to/file, or {KEY}=null for random weights"
-    )
-    raise ConfigError(msg)
+    key = f"model.encoder={encoder}"
+    if encoder.startswith(TIMM):
+        return published_by_timm(encoder.removeprefix(TIMM), key, TIMM)
+    settings = native_encoders[encoder]["pretrained_settings"].get(IMAGENET)
+    if settings is None:
+        raise ConfigError(none_published(key, []))
+    return Published(settings["repo_id"], settings["revision"])

@@ -1,4 +1,4 @@
-"""Weights for encoders: from a file, or published ones from the cache of the Hugging Face hub."""
+"""Weights for networks: from a file, or published ones from the cache of the Hugging Face hub or of torch."""
 
 from __future__ import annotations
 
@@ -40,6 +40,22 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file of weights that someone published at an address, kept where torch keeps what it loads.
+
+    Args:
+        url: its name ends in the first digits of the file's SHA-256, as torchvision has it: `resnet34-b627a593.pth`.
+    """
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class Weights:
     """Tensors of a file, and where they come from.
 
@@ -53,7 +69,7 @@ class Weights:
 
 
 def read_weights(
-    weights: str, published: Published | None, *, parts: Sequence[str] = ("encoder.",), key: str = KEY
+    weights: str, published: Published | Download | None, *, parts: Sequence[str] = ("encoder.",), key: str = KEY
 ) -> Weights:
     """Read the tensors that `weights` names.
 
@@ -101,17 +117,19 @@ def find_file(place: str, key: str = KEY) -> Path:
     raise ConfigError(msg)
 
 
-def fetch(published: Published, key: str = KEY) -> Path:
-    """Return the file of published weights, from the hub's cache or, where there is a network, from the hub.
+def fetch(published: Published | Download, key: str = KEY) -> Path:
+    """Return the file of published weights, from the cache or, where there is a network, from where it is published.
 
     Raises:
         ResourceError: it is in neither; says which file that is and where to put it.
     """
+    if isinstance(published, Download):
+        return _fetch_address(published, key)
     cache = constants.HF_HUB_CACHE
     found = try_to_load_from_cache(published.repo, published.name, cache_dir=cache, revision=published.revision)
     if isinstance(found, str):
         return Path(found)
-    reason = _unreachable()
+    reason = _unreachable(constants.ENDPOINT)
     if reason is None:
         try:
             return Path(hf_hub_download(published.repo, published.name, revision=published.revision, cache_dir=cache))
@@ -127,11 +145,38 @@ def fetch(published: Published, key: str = KEY) -> Path:
     raise ResourceError(msg)
 
 
-def _unreachable() -> str | None:
-    """Say why the hub cannot be asked, or None; its client alone would try for half a minute."""
+def _fetch_address(published: Download, key: str) -> Path:
+    """Return a file from torch's cache or from its address.
+
+    Raises:
+        ResourceError: it is in neither.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / published.name
+    if path.is_file():
+        return path
+    reason = _unreachable(published.url)
+    if reason is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            digits = published.name.rpartition("-")[2].partition(".")[0]
+            torch.hub.download_url_to_file(published.url, str(path), hash_prefix=digits, progress=False)
+            return path
+        except Exception as error:  # of urllib, of the system, or a file that is not what its name says
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+    msg = (
+        f"{key}={IMAGENET} needs the file {published.name}, which is not in {folder} and cannot be fetched: {reason}. "
+        f"Where there is a network, fetch {published.url} and copy it into {folder}; or set "
+        f"{key}=/path/to/{published.name}"
+    )
+    raise ResourceError(msg)
+
+
+def _unreachable(place: str) -> str | None:
+    """Say why an address cannot be asked, or None; the hub's client alone would try for half a minute."""
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    address = urlsplit(constants.ENDPOINT)
+    address = urlsplit(place)
     if address.scheme in urllib.request.getproxies():
         return None
     port = address.port or (80 if address.scheme == "http" else 443)
@@ -225,9 +270,10 @@ def load_weights(module: nn.Module, weights: Weights, *, advice: str) -> None:
     Raises:
         ConfigError: tensors are missing or have other shapes; names the first.
     """
-    own = module.state_dict()
+    state = module.state_dict()
     given = weights.tensors
-    missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+    own = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    missing = [name for name in own if name not in given]
     shapes = [
         f"{name} is {tuple(given[name].shape)}, the network wants {tuple(own[name].shape)}"
         for name in own
@@ -235,7 +281,7 @@ def load_weights(module: nn.Module, weights: Weights, *, advice: str) -> None:
     ]
     if missing or shapes:
         raise ConfigError(misfit(weights.origin, len(own), shapes, missing, given, advice))
-    module.load_state_dict({name: given[name] for name in own if name in given}, strict=False)
+    module.load_state_dict({name: given[name] for name in state if name in given}, strict=False)
 
 
 def misfit(origin: str, total: int, shapes: list[str], missing: list[str], given: Iterable[str], advice: str) -> str:

@@ -9,24 +9,26 @@ from lungseg.report.blocks import Cell, Column, Table
 from lungseg.report.reader import Run
 from lungseg.report.results import interval_cell
 from lungseg.report.tables import net_name
-from lungseg.report.wording import count, decimal, listed, to_count, to_float
+from lungseg.report.training import seconds_per_epoch
+from lungseg.report.wording import capital, count, decimal, listed, metric_name, to_count, to_float
 
 
-def cost_table(labelled: Mapping[str, Run]) -> Table | None:
+def cost_table(labelled: Mapping[str, Run], metric: str = "dice") -> Table | None:
     """What each network costs beside what it reaches: parameters, multiply-accumulates, seconds.
 
     Args:
         labelled: runs by their label.
+        metric: what it reaches.
 
     Returns:
         The table; None when of no training run the multiply-accumulates or the seconds are known.
     """
     found = {label: run for label, run in labelled.items() if run.verb == "train"}
-    if not any(to_count(run.model.get("macs")) or _seconds(run) for run in found.values()):
+    if not any(to_count(run.model.get("macs")) or seconds_per_epoch(run) for run in found.values()):
         return None
     columns = (
         Column("Run", numeric=False),
-        Column("Dice"),
+        Column(capital(metric_name(metric))),
         Column("Parameters"),
         Column("GMAC"),
         Column("Seconds per epoch"),
@@ -35,10 +37,10 @@ def cost_table(labelled: Mapping[str, Run]) -> Table | None:
     rows = tuple(
         (
             Cell(label, sub=net_name(run)),
-            _dice(run),
+            _main_cell(run, metric),
             Cell(count(to_count(run.model.get("parameters")))),
             Cell(decimal(to_float(run.model.get("macs")) / 1e9, 2), sub=_sides(run.model.get("input_size"))),
-            Cell(decimal(_seconds(run) or math.nan, 1), sub=_batches(run)),
+            Cell(decimal(seconds_per_epoch(run) or math.nan, 1), sub=_batches(run)),
             Cell(_device(run)),
         )
         for label, run in found.items()
@@ -50,19 +52,11 @@ def cost_table(labelled: Mapping[str, Run]) -> Table | None:
     return Table(columns, rows, note=note, sortable=True)
 
 
-def _dice(run: Run) -> Cell:
+def _main_cell(run: Run, metric: str) -> Cell:
     main = run.main()
     if main is None:
         return Cell("–", tone="muted")
-    return interval_cell(main.metric("dice"))
-
-
-def _seconds(run: Run) -> float | None:
-    """Median seconds of an epoch."""
-    if run.epochs is None or "seconds" not in run.epochs:
-        return None
-    median = float(run.epochs["seconds"].median())
-    return median if median > 0 else None
+    return interval_cell(main.metric(metric))
 
 
 def _batches(run: Run) -> str:

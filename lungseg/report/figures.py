@@ -27,6 +27,7 @@ from lungseg.report.wording import decimal, metric_name, source_name, structure_
 from lungseg.stats.bootstrap import Interval, mean_interval
 
 INK, MUTED, RULE, FIRST, SECOND, THIRD = "#1b1f23", "#5c656d", "#dfe3e6", "#0072b2", "#d55e00", "#9a6fb0"
+FOURTH, FIFTH = "#00805c", "#b07a00"
 VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -34,6 +35,8 @@ VARIABLES = {
     FIRST: "var(--first)",
     SECOND: "var(--second)",
     THIRD: "var(--third)",
+    FOURTH: "var(--fourth)",
+    FIFTH: "var(--fifth)",
 }
 WIDTH = 3.7  # inches of 72 points: 266 units, the width of a telephone's column
 MOST_DOTS = 400
@@ -61,18 +64,21 @@ STYLE: Any = {
 }
 
 
-def curve_figures(epochs: pd.DataFrame, paper: Paper | None) -> list[Figure]:
+def curve_figures(
+    epochs: pd.DataFrame, paper: Paper | None, metrics: Sequence[tuple[str, str]] = (("loss", "Loss"), ("dice", "Dice"))
+) -> list[Figure]:
     """Loss and Dice over the epochs, training and validation, with the paper's printed rows as dots.
 
     Args:
         epochs: the run's epochs.
         paper: the paper with printed epochs, or None.
+        metrics: what is drawn, name and title.
 
     Returns:
         One figure per metric of which at least one epoch was measured.
     """
     figures = []
-    for name, title in (("loss", "Loss"), ("dice", "Dice")):
+    for name, title in metrics:
         lines = [
             (label, epochs["epoch"].to_numpy(), epochs[column].to_numpy(dtype=float), colour)
             for label, column, colour in (
@@ -102,7 +108,7 @@ def validation_figure(runs: Mapping[str, Run]) -> Figure | None:
     if len(shown) < 2:
         return None
     with mpl.rc_context({**STYLE, "svg.hashsalt": "runs"}):
-        canvas, axes = _canvas(2.6)
+        canvas, axes = canvas_of(2.6)
         colours = [FIRST, SECOND, MUTED, THIRD]
         for place, (label, epochs) in enumerate(shown):
             style: Any = "-" if place < 4 else (0, (3, 1.5))
@@ -110,37 +116,41 @@ def validation_figure(runs: Mapping[str, Run]) -> Figure | None:
             axes.plot(epochs["epoch"], epochs["val/dice"], color=colour, linewidth=1.4, linestyle=style, label=label)
         _epoch_axis(axes)
         axes.legend(frameon=False, fontsize=7, loc="lower right", handlelength=1.6)
-        _title(axes, "Dice, validation")
-        return _figure("validation", canvas, f"Validation Dice by epoch: {', '.join(label for label, _ in shown)}.")
+        title_axes(axes, "Dice, validation")
+        return drawn("validation", canvas, f"Validation Dice by epoch: {', '.join(label for label, _ in shown)}.")
 
 
-def multiple_figures(runs: Mapping[str, Run]) -> tuple[Figure, ...]:
+def multiple_figures(runs: Mapping[str, Run], metric: str = "dice") -> tuple[Figure, ...]:
     """Training and validation Dice of each run in a small drawing of its own, all on one scale (at most twelve).
 
     Args:
         runs: by their label.
+        metric: what is drawn instead of Dice; `loss` falls, all others rise and end at 1.
 
     Returns:
         A figure per run with epochs; none where there are fewer than two such runs.
     """
     shown = {label: run.epochs for label, run in runs.items() if run.epochs is not None and len(run.epochs) > 1}
-    lines = {label: found for label, epochs in list(shown.items())[:12] if (found := _dice_lines(epochs))}
+    lines = {label: found for label, epochs in list(shown.items())[:12] if (found := _lines(epochs, metric))}
     if len(lines) < 2:
         return ()
     values = np.concatenate([y[np.isfinite(y)] for found in lines.values() for _, _, y, _ in found])
     # a first epoch near 0 would leave no room for the rest: the scale begins where nine tenths of the values lie above
     low = math.floor(20 * float(np.quantile(values, 0.1)) - 0.5) / 20
     limits = (max(0.0, low), min(1.0, float(values.max()) + 0.01))
+    if metric == "loss":  # a single epoch that went wrong would flatten the rest: nine tenths lie below
+        limits = (0.0, 1.1 * float(np.quantile(values, 0.9)))
+    stem = "epochs" if metric == "dice" else f"epochs_{metric}"
     return tuple(
-        _curves("dice", label, found, None, file=f"epochs_{place}", limits=limits)
+        _curves(metric, label, found, None, file=f"{stem}_{place}", limits=limits)
         for place, (label, found) in enumerate(lines.items(), 1)
     )
 
 
-def _dice_lines(epochs: pd.DataFrame) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any], str]]:
+def _lines(epochs: pd.DataFrame, metric: str) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any], str]]:
     return [
         (label, epochs["epoch"].to_numpy(), epochs[column].to_numpy(dtype=float), colour)
-        for label, column, colour in (("training", "train/dice", FIRST), ("validation", "val/dice", SECOND))
+        for label, column, colour in (("training", f"train/{metric}", FIRST), ("validation", f"val/{metric}", SECOND))
         if column in epochs and epochs[column].notna().any()
     ]
 
@@ -167,7 +177,7 @@ def distribution_figure(
     low = max(0.0, math.floor(float(frame["dice"].min()) * 20 - 0.25) / 20)
     edges = np.linspace(low, 1, 41)
     with mpl.rc_context({**STYLE, "svg.hashsalt": f"distribution-{structure}-{part}"}):
-        canvas, axes = _canvas(0.75 + 0.85 * len(sources))
+        canvas, axes = canvas_of(0.75 + 0.85 * len(sources))
         scatter = np.random.default_rng(seed)
         for place, source in enumerate(reversed(sources)):
             group = frame[frame["source"] == source]
@@ -182,7 +192,7 @@ def distribution_figure(
                     values, y, linestyle="", marker="o", markersize=2.2, color=FIRST, alpha=0.65, markeredgewidth=0
                 )
             found = mean_interval(values, group["subject_id"].to_list(), n_boot=n_boot, seed=seed)
-            _whisker(axes, found, place - 0.36, SECOND)
+            whisker(axes, found, place - 0.36, SECOND)
             text = f"{source_name(source)}, n = {len(values)}"
             axes.annotate(
                 text, (low, place + 0.34), xytext=(1, 0), textcoords="offset points", fontsize=8.5, va="bottom"
@@ -194,7 +204,7 @@ def distribution_figure(
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"Dice of each image, {structure_name(structure)}", fontsize=8.5)
         caption = "Histogram and images one by one; the mark below is the mean with its 95 % interval."
-        return _figure(f"distribution_{part}_{structure}", canvas, caption)
+        return drawn(f"distribution_{part}_{structure}", canvas, caption)
 
 
 def forest_figure(rows: Sequence[tuple[str, Interval]], title: str, name: str, *, zero: bool = False) -> Figure | None:
@@ -213,11 +223,11 @@ def forest_figure(rows: Sequence[tuple[str, Interval]], title: str, name: str, *
     if not rows:
         return None
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        canvas, axes = _canvas(0.7 + 0.34 * len(rows))
+        canvas, axes = canvas_of(0.7 + 0.34 * len(rows))
         if zero:
             axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
         for place, (label, found) in enumerate(reversed(rows)):
-            _whisker(axes, found, place, FIRST)
+            whisker(axes, found, place, FIRST)
             axes.annotate(
                 f"{label}  {decimal(found.mean)}",
                 (0, place + 0.2),
@@ -232,8 +242,8 @@ def forest_figure(rows: Sequence[tuple[str, Interval]], title: str, name: str, *
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        _title(axes, title)
-        return _figure(name, canvas, f"{title}: mean and 95 % interval over patients.")
+        title_axes(axes, title)
+        return drawn(name, canvas, f"{title}: mean and 95 % interval over patients.")
 
 
 def _curves(
@@ -246,7 +256,7 @@ def _curves(
     limits: tuple[float, float] | None = None,
 ) -> Figure:
     with mpl.rc_context({**STYLE, "svg.hashsalt": file or name}):
-        canvas, axes = _canvas(2.5)
+        canvas, axes = canvas_of(2.5)
         if dots is not None:
             label, x, y = dots
             axes.plot(x, y, linestyle="", marker="o", markersize=2.6, color=MUTED, markeredgewidth=0, label=label)
@@ -257,15 +267,16 @@ def _curves(
         if limits is not None:
             axes.set_ylim(limits)
         _epoch_axis(axes)
-        spot: Any = {"loss": "upper right", "dice": "lower right"}[name]
+        spot: Any = "upper right" if name == "loss" else "lower right"
         axes.legend(frameon=False, fontsize=8.5, loc=spot, handlelength=1.4, labelcolor=MUTED)
-        _title(axes, title)
+        title_axes(axes, title)
         said = [f"{label} {decimal(float(y[np.isfinite(y)][-1]))}" for label, _, y, _ in lines]
         what = title if file is None else f"{title}: {metric_name(name)}"
-        return _figure(file or f"curve_{name}", canvas, f"{what} by epoch. Last: {', '.join(said)}.")
+        return drawn(file or f"curve_{name}", canvas, f"{what} by epoch. Last: {', '.join(said)}.")
 
 
-def _canvas(height: float) -> tuple[Canvas, Axes]:
+def canvas_of(height: float) -> tuple[Canvas, Axes]:
+    """An empty drawing of the usual width; the height is in inches. To be used within `STYLE`."""
     canvas = Canvas(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasSVG(canvas)
     canvas.patch.set_alpha(0)
@@ -283,17 +294,20 @@ def _epoch_axis(axes: Axes) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _title(axes: Axes, title: str) -> None:
+def title_axes(axes: Axes, title: str) -> None:
+    """Set a title at the left."""
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold", color=INK, pad=7)
 
 
-def _whisker(axes: Axes, found: Interval, y: float, colour: str) -> None:
+def whisker(axes: Axes, found: Interval, y: float, colour: str) -> None:
+    """Draw a mean and its interval lying down."""
     if math.isfinite(found.low):
         axes.plot([found.low, found.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
     axes.plot([found.mean], [y], marker="D", markersize=4, color=colour, markeredgewidth=0)
 
 
-def _figure(name: str, canvas: Canvas, caption: str) -> Figure:
+def drawn(name: str, canvas: Canvas, caption: str) -> Figure:
+    """Turn a drawing into a figure of the page and of a file."""
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     plain = buffer.getvalue()

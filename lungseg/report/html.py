@@ -10,10 +10,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lungseg.errors import ConfigError, ResourceError
+from lungseg.errors import ConfigError, ResourceError, first_five
 from lungseg.report.blocks import Cell, Figures, Page
+from lungseg.report.class_several import several_classes_page
+from lungseg.report.class_single import class_page
 from lungseg.report.finder import find_runs
-from lungseg.report.reader import read_run
+from lungseg.report.reader import SEGMENTATION, Run, read_run
 from lungseg.report.several import several_page
 from lungseg.report.single import single_page
 
@@ -34,12 +36,13 @@ def write_report(runs: Sequence[Path], output: Path, *, title: str | None = None
         The path of the HTML file.
 
     Raises:
-        ConfigError: a folder is not a run folder, or the output has another ending than .html.
+        ConfigError: a folder is not a run folder, segmentations and classifications are mixed, or the output has
+            another ending than .html.
         ResourceError: the output cannot be written.
     """
     page_path = _page_path(output)
     read = [read_run(folder) for folder in find_runs(runs)]
-    page = single_page(read[0], title=title) if len(read) == 1 else several_page(read, title=title)
+    page = _page(read, title)
     try:
         page_path.parent.mkdir(parents=True, exist_ok=True)
         _write_figures(page, page_path.parent / "figures")
@@ -52,6 +55,19 @@ def write_report(runs: Sequence[Path], output: Path, *, title: str | None = None
         ) from error
     _log.debug("report of %d runs written to %s", len(read), page_path)
     return page_path
+
+
+def _page(runs: Sequence[Run], title: str | None) -> Page:
+    classifying = [run for run in runs if run.kind != SEGMENTATION]
+    if not classifying:
+        return single_page(runs[0], title=title) if len(runs) == 1 else several_page(runs, title=title)
+    if len(classifying) < len(runs):
+        others = [run.folder for run in runs if run.kind == SEGMENTATION]
+        raise ConfigError(
+            f"runs mixes classifications ({first_five(run.folder for run in classifying)}) with segmentations "
+            f"({first_five(others)}), which have no figure in common. Make a report of each kind"
+        )
+    return class_page(runs[0], title=title) if len(runs) == 1 else several_classes_page(runs, title=title)
 
 
 def render_html(page: Page) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from lungseg.report.blocks import Block, Cell, Column, Points, Section, Table, Text, Tone
-from lungseg.report.reader import Run, Scores
+from lungseg.report.reader import SEGMENTATION, Run, Scores
 from lungseg.report.recipe import Recipe, departures
 from lungseg.report.wording import (
     capital,
@@ -31,7 +31,10 @@ from lungseg.report.wording import (
 )
 from lungseg.stats.bootstrap import Interval
 
-ORDER = ("dice", "mdice", "iou", "miou", "tanimoto", "accuracy", "precision", "recall", "f1", "mse", "loss")
+ORDER = (
+    "dice", "mdice", "iou", "miou", "tanimoto", "accuracy", "precision", "recall", "f1", "mse", "loss",
+    "seconds", "best_epoch",
+)  # fmt: skip
 FOLDER = Path(__file__).parent / "papers"
 PRINTED_NAMES = {"mdice": "mDice", "miou": "mIoU", "mse": "MSE", "f1": "F1", "tanimoto": "Tanimoto"}
 """Metrics that a paper has a name of its own for."""
@@ -159,6 +162,8 @@ def compared(run: Run, name: str) -> tuple[str, ...]:
     ours = found.get(name) if isinstance(found, Mapping) else None
     if isinstance(ours, list):
         return tuple(str(metric) for metric in ours) or (name,)
+    if not ours and name == "f1" and run.kind != SEGMENTATION:
+        return ("macro_f1",)  # a classification has no F1 of its own: that of each class is averaged
     return (str(ours or name),)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lungseg.report.blocks import Block, Cell, Column, Points, Table
 from lungseg.report.paper import (
@@ -22,13 +22,16 @@ from lungseg.report.recipe import departures
 from lungseg.report.wording import count, decimal, listed, metric_name, part_name
 
 
-def paper_blocks(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
+def paper_blocks(
+    labelled: Mapping[str, Run], table: Callable[[Paper, Mapping[str, Run]], Table] | None = None
+) -> tuple[Block, ...]:
     """One table per paper, with the runs that it has figures for.
 
     What is known of a row, and in what a run is not the recipe, follows in words.
 
     Args:
         labelled: runs by their label.
+        table: what sets a paper's figures beside those of its runs; None = a line for each printed metric.
 
     Returns:
         The blocks; empty when no run belongs to a paper with figures.
@@ -43,7 +46,7 @@ def paper_blocks(labelled: Mapping[str, Run]) -> tuple[Block, ...]:
         paper = load_paper(key)
         if paper is None:
             continue
-        blocks.append(_table(paper, runs))
+        blocks.append((table or _table)(paper, runs))
         for title, items in (
             ("Not the recipe in full", _departed(paper, runs)),
             ("What to know about these rows", _noted(paper, runs)),
@@ -80,7 +83,7 @@ def _table(paper: Paper, runs: Mapping[str, Run]) -> Table:
         explained("val" if "val" in parts else "", paper),
         "Inside, outside: where the paper’s figure lies as to our interval, as rounded.",
         _measures(runs),
-        _missing(paper, runs),
+        missing_rows(paper, runs),
     ]
     return Table(columns, tuple(rows), caption=f"{paper.title}, {paper.table}", note=" ".join(filter(None, note)))
 
@@ -113,7 +116,7 @@ def _beside(main: Scores | None, metrics: Sequence[str]) -> Cell:
     return Cell(decimal(main.metric(first).mean), sub="; ".join(said))
 
 
-def _missing(paper: Paper, runs: Mapping[str, Run]) -> str:
+def missing_rows(paper: Paper, runs: Mapping[str, Run]) -> str:
     """Name the printed rows that no run belongs to."""
     ours = {run.get("paper.row") for run in runs.values()}
     missing = [row.name for row in paper.rows if row.name not in ours]
@@ -139,11 +142,12 @@ def _departed(paper: Paper, runs: Mapping[str, Run]) -> list[str]:
 
 def _noted(paper: Paper, runs: Mapping[str, Run]) -> list[str]:
     """Notes on the rows, each once, and what the experiments say of how ours are measured."""
-    notes = {
-        f"{row.name}: {row.note}": None
-        for run in runs.values()
-        if (row := paper.row(run.get("paper.row"))).note and row.name
-    }
+    named: dict[str, dict[str, None]] = {}
+    for run in runs.values():
+        row = paper.row(run.get("paper.row"))
+        if row.note and row.name:
+            named.setdefault(row.note, {})[row.name] = None
+    notes = [f"{listed(list(names))}: {note}" for note, names in named.items()]
     said: dict[str, list[str]] = {}
     for label, run in runs.items():
         if run.get("paper.note") and paper.rows:

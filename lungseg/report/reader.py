@@ -19,6 +19,10 @@ from lungseg.stats.bootstrap import Interval
 
 PART_ORDER = ("test", "val", "train")
 SAMPLE_COLUMNS = ("part", "source", "sample_id", "subject_id", "structure", "dice")
+CLASS_COLUMNS = ("part", "source", "sample_id", "subject_id", "label", "predicted")
+SEGMENTATION, KINDS = "segmentation", ("multiclass", "multilabel")
+CLASSES = "classes"
+"""Stands for the structure in the scores of a classification: all classes together."""
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, yaml.YAMLError, RecursionError)
 
 
@@ -51,9 +55,11 @@ class Run:
         config, status, env, data, model, metrics: the files of that name; empty when missing or damaged.
         overrides: the command line's overrides.
         epochs: one row per epoch, or None.
-        samples: one row per image and structure, or None.
+        samples: one row per image and structure, or None; of a classification one row per image, with p_<class> and
+            t_<class> (1, 0 or NaN = unknown).
         split: one row per sample with its part, or None.
         overlays: the entries of overlays/index.json.
+        embedding: one row per image of the map of features (x, y, label), or None.
         notes: what is missing or damaged, one sentence each.
     """
 
@@ -69,6 +75,7 @@ class Run:
     samples: pd.DataFrame | None = None
     split: pd.DataFrame | None = None
     overlays: tuple[Mapping[str, Any], ...] = ()
+    embedding: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,6 +94,18 @@ class Run:
         """How the run ended; `unknown` when its status cannot be read."""
         return str(self.status.get("state") or "unknown")
 
+    @property
+    def kind(self) -> str:
+        """`segmentation`, `multiclass` or `multilabel`."""
+        said = str(self.metrics.get("kind") or self.get("task.kind") or "")
+        return said if said in KINDS else SEGMENTATION
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of a classification, in order; empty for a segmentation."""
+        named = self.metrics.get("classes") or self.get("data.classes")
+        return tuple(str(name) for name in named) if isinstance(named, list) and self.kind != SEGMENTATION else ()
+
     def get(self, path: str, default: Any = None) -> Any:
         """A value of the config by its dotted path.
 
@@ -103,8 +122,12 @@ class Run:
         return default if value is None else value
 
     def scores(self) -> list[Scores]:
-        """All scores: test first, then validation; `all` before the single sources."""
-        found = list(_scores(self.metrics.get("parts")))
+        """All scores: test first, then validation; `all` before the single sources.
+
+        Of a classification there is one for each part and source, all classes together (`structure` is CLASSES).
+        """
+        parts = self.metrics.get("parts")
+        found = list(_scores(parts) if self.kind == SEGMENTATION else _class_scores(parts))
         known = {part: place for place, part in enumerate(PART_ORDER)}
         return sorted(found, key=lambda s: (known.get(s.part, len(known)), s.source != "all"))
 
@@ -161,19 +184,23 @@ def read_run(folder: Path) -> Run:
     trains = status.get("verb", "train") == "train"
     done = status.get("state") == "done"
     scored = done and status.get("verb", "train") in ("train", "evaluate")
+    config = take("config.yaml", _yaml_object, {}, True)
+    metrics = take("metrics.json", _json_object, {}, scored)
+    classifies = Run(folder, config=config, metrics=metrics).kind != SEGMENTATION
     return Run(
         folder=folder,
-        config=take("config.yaml", _yaml_object, {}, True),
+        config=config,
         overrides=tuple(str(item) for item in take("overrides.yaml", _yaml_list, [], False)),
         status=status,
         env=take("env.json", _json_object, {}, True),
         data=take("data.json", _json_object, {}, trains),
         model=take("model.json", _json_object, {}, trains),
-        metrics=take("metrics.json", _json_object, {}, scored),
+        metrics=metrics,
         epochs=take("epochs.csv", _epochs, None, trains),
-        samples=take("per_sample.parquet", _samples, None, scored),
+        samples=take("per_sample.parquet", _class_samples if classifies else _samples, None, scored),
         split=take("split.parquet", _split, None, trains),
-        overlays=tuple(take("overlays/index.json", _overlays, [], scored)),
+        overlays=tuple(take("overlays/index.json", _overlays, [], scored and not classifies)),
+        embedding=take("embedding.parquet", _embedding, None, False),
         notes=tuple(notes),
     )
 
@@ -197,11 +224,29 @@ def _scores(parts: object) -> Iterator[Scores]:
                     n_empty=to_count(entry.get("n_empty")),
                     n_missed=to_count(entry.get("n_missed")),
                     n_false=to_count(entry.get("n_false")),
-                    metrics={str(name): _interval(value, entry) for name, value in metrics.items()},
+                    metrics={str(name): to_interval(value, entry) for name, value in metrics.items()},
                 )
 
 
-def _interval(value: object, entry: Mapping[str, Any]) -> Interval:
+def _class_scores(parts: object) -> Iterator[Scores]:
+    for part, sources in _mapping(parts).items():
+        for source, found in _mapping(sources).items():
+            entry = _mapping(found)
+            yield Scores(
+                part=str(part),
+                source=str(source),
+                structure=CLASSES,
+                n=to_count(entry.get("n")),
+                n_subjects=to_count(entry.get("n_subjects")),
+                n_empty=None,
+                n_missed=None,
+                n_false=None,
+                metrics={str(k): to_interval(v, entry) for k, v in _mapping(entry.get("metrics")).items()},
+            )
+
+
+def to_interval(value: object, entry: Mapping[str, Any]) -> Interval:
+    """Read a value with its interval; n and n_subjects are those of the entry where it has none of its own."""
     found = _mapping(value)
     mean, sd, low, high = (to_float(found.get(key)) for key in ("mean", "sd", "low", "high"))
     n = to_count(found.get("n", entry.get("n"))) or 0
@@ -254,6 +299,23 @@ def _epochs(path: Path) -> pd.DataFrame:
 
 def _samples(path: Path) -> pd.DataFrame:
     return _parquet(path, SAMPLE_COLUMNS)
+
+
+def _class_samples(path: Path) -> pd.DataFrame:
+    frame = _parquet(path, CLASS_COLUMNS)
+    classes = [str(column).removeprefix("p_") for column in frame if str(column).startswith("p_")]
+    lacking = [f"t_{name}" for name in classes if f"t_{name}" not in frame]
+    if not classes or lacking:
+        raise ValueError(f"it has no column named {', '.join(lacking) or 'p_<class>'}")
+    columns = [start + name for name in classes for start in ("p_", "t_")]
+    return frame.assign(**{column: pd.to_numeric(frame[column], errors="raise").astype(float) for column in columns})
+
+
+def _embedding(path: Path) -> pd.DataFrame:
+    columns = ["sample_id", "part", "label", "x", "y"]
+    frame = pd.read_parquet(path, columns=columns)  # it may hold the features as well, thousands of numbers an image
+    frame = frame.astype(dict.fromkeys(columns[:3], str))
+    return frame.assign(**{axis: pd.to_numeric(frame[axis], errors="raise").astype(float) for axis in ("x", "y")})
 
 
 def _split(path: Path) -> pd.DataFrame:

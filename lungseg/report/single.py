@@ -67,12 +67,12 @@ def single_page(run: Run, *, title: str | None = None) -> Page:
         Section("What was run", "setup", (run_facts(run),)),
         Section("Training", "training", _training(run)),
         Section("Subgroups", "subgroups", _subgroups(run)),
-        Section("Environment", "environment", tuple(environment_blocks(run)) + _config(run)),
-        Section("Gaps in the run folder", "gaps", _gaps([*run.notes, *notes])),
+        Section("Environment", "environment", tuple(environment_blocks(run)) + config_blocks(run)),
+        Section("Gaps in the run folder", "gaps", gap_blocks([*run.notes, *notes])),
     ]
     return Page(
         eyebrow=f"lungseg {run.verb} report",
-        title=title or _title(run),
+        title=title or run_title(run),
         summary=summary(run),
         banners=banners(run),
         tiles=_tiles(run),
@@ -81,7 +81,8 @@ def single_page(run: Run, *, title: str | None = None) -> Page:
     )
 
 
-def _title(run: Run) -> str:
+def run_title(run: Run) -> str:
+    """The experiment's name, and of an evaluation on what."""
     found = run.main()
     if run.verb != "evaluate" or found is None:
         return run.name
@@ -182,11 +183,11 @@ def _distributions(run: Run, parts: list[str]) -> list[Figure]:
     if run.samples is None:
         return []
     structures = list(dict.fromkeys(run.samples["structure"]))
-    drawn = [distribution_figure(run.samples, part, name, **_boot(run)) for part in parts for name in structures]
+    drawn = [distribution_figure(run.samples, part, name, **boot_of(run)) for part in parts for name in structures]
     return [figure for figure in drawn if figure is not None]
 
 
-def _boot(run: Run) -> dict[str, int]:
+def boot_of(run: Run) -> dict[str, int]:
     """The bootstrap as the run's own metrics were made, so that figures and tables agree."""
     n_boot, seed = to_count(run.metrics.get("n_boot")), to_count(run.metrics.get("bootstrap_seed"))
     return {"n_boot": n_boot if n_boot and n_boot > 0 else 2000, "seed": max(seed or 0, 0)}
@@ -212,19 +213,21 @@ def _subgroups(run: Run) -> tuple[Block, ...]:
     if run.samples is None or found is None:
         return ()
     structures = [s.structure for s in run.scores() if s.part == found.part and s.source == "all"]
-    tables = [subgroup_table(run.samples, found.part, name, **_boot(run)) for name in structures]
+    tables = [subgroup_table(run.samples, found.part, name, **boot_of(run)) for name in structures]
     blocks: list[Block] = [table for table in tables if table is not None]
     if blocks:
         blocks.insert(0, Text("Dice by what is known of the patients. Groups are small: read the intervals."))
     return tuple(blocks)
 
 
-def _config(run: Run) -> tuple[Block, ...]:
+def config_blocks(run: Run) -> tuple[Block, ...]:
+    """The whole configuration behind a line that opens it; nothing where it cannot be read."""
     path = run.folder / "config.yaml"
     if not run.config:
         return ()
     return (Folded("The whole configuration (config.yaml)", path.read_text(encoding="utf-8").strip()),)
 
 
-def _gaps(notes: list[str]) -> tuple[Block, ...]:
+def gap_blocks(notes: list[str]) -> tuple[Block, ...]:
+    """What is missing or damaged, one point each."""
     return (Points(tuple(notes)),) if notes else ()

@@ -96,7 +96,7 @@ def subgroup_table(
     """
     frame = samples[(samples["part"] == part) & (samples["structure"] == structure)]
     rows = []
-    for title, labels, order in _subgroups(frame):
+    for title, labels, order in subgroups_of(frame):
         for label in order:
             group = frame[labels == label]
             if group.empty:
@@ -114,7 +114,7 @@ def subgroup_table(
     return Table(columns, tuple(rows), caption=f"{capital(structure_name(structure))}, {part_name(part)} part")
 
 
-def _subgroups(frame: pd.DataFrame) -> list[tuple[str, pd.Series[Any], list[str]]]:
+def subgroups_of(frame: pd.DataFrame) -> list[tuple[str, pd.Series[Any], list[str]]]:
     """Title, label of each image (missing = not known) and labels in order, for the groupings that are known."""
     found: list[tuple[str, pd.Series[Any], list[str]]] = []
     if "sex" in frame and frame["sex"].notna().any():
@@ -138,6 +138,7 @@ def run_facts(run: Run) -> Facts:
     items = [
         ("Verb", run.verb),
         ("Net", _net(run)),
+        ("Classes", listed(list(run.classes))),
         ("Structures", listed([structure_name(str(name)) for name in _list(run.data.get("structures"))])),
         ("Data", "; ".join(_source(name, _map(found)) for name, found in _map(run.data.get("sources")).items())),
         ("Split", _split(split)),

@@ -17,6 +17,9 @@ SOURCE_NAMES = {
     "v7_darwin": "V7 COVID-19 CXR",
     "qatar_covid": "COVID-19 Radiography",
     "covid_qu_ex": "COVID-QU-Ex",
+    "covid_radiography": "COVID-19 Radiography",
+    "kermany": "Kermany pneumonia",
+    "nih_chestxray": "NIH ChestX-ray",
     "phantom": "phantom",
     "all": "all sets",
 }
@@ -39,6 +42,14 @@ METRIC_NAMES = {
     "assd_px": "ASSD, px",
     "nsd": "NSD",
     "loss": "loss",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "kappa": "Cohen’s kappa",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "ece": "ECE",
+    "seconds": "seconds per epoch",
+    "best_epoch": "best epoch",
 }
 REDUCTIONS = {
     "_pooled": "pooled",
@@ -99,6 +110,16 @@ def span(low: float, high: float, digits: int = 4, *, plus: bool = False) -> str
         return ""
     write = signed if plus else decimal
     return f"[{write(low, digits)}, {write(high, digits)}]"
+
+
+def percent(share: float) -> str:
+    """Write a share in whole per cent, and a dash for NaN.
+
+    Example:
+        >>> percent(0.754)
+        '75 %'
+    """
+    return f"{100 * share:.0f} %" if math.isfinite(share) else DASH
 
 
 def count(value: int | None) -> str:

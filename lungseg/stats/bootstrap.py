@@ -78,12 +78,12 @@ def mean_interval(
         '0.9 [0.9, 0.9], n = 3 of 2 patients'
     """
     numbers = _column(values, "values")
-    ids = _patients(subjects, len(numbers))
+    ids = number_patients(subjects, len(numbers))
     keep = ~np.isnan(numbers)
     numbers, ids = numbers[keep], ids[keep]
     n = len(numbers)
     if n == 0:
-        _check(n_boot, level)
+        check_settings(n_boot, level)
         return Interval(math.nan, math.nan, math.nan, math.nan, 0, 0)
     sums, counts = _per_patient(ids, numbers, np.ones(n))
     low, high = _ends(sums, counts, n_boot=n_boot, seed=seed, level=level)
@@ -128,7 +128,7 @@ def pooled_interval(
     below = _column(denominators, "denominators")
     if len(above) != len(below):
         raise DataError(f"{len(above)} numerators but {len(below)} denominators: there must be one of each per image")
-    ids = _patients(subjects, len(above))
+    ids = number_patients(subjects, len(above))
     keep = ~(np.isnan(above) | np.isnan(below))
     above, below, ids = above[keep], below[keep], ids[keep]
     if (below < 0).any():
@@ -136,7 +136,7 @@ def pooled_interval(
             f"{int((below < 0).sum())} denominators are negative, the least is {below.min():g}: give counts"
         )
     if len(above) == 0:
-        _check(n_boot, level)
+        check_settings(n_boot, level)
         return Interval(math.nan, math.nan, math.nan, math.nan, 0, 0)
     sums, counts = _per_patient(ids, above, below)
     low, high = _ends(sums, counts, n_boot=n_boot, seed=seed, level=level)
@@ -145,7 +145,12 @@ def pooled_interval(
     return Interval(ratio, math.nan, low, high, len(above), len(sums))
 
 
-def _check(n_boot: int, level: float) -> None:
+def check_settings(n_boot: int, level: float) -> None:
+    """Refuse a bootstrap without resamples or with a coverage that is none.
+
+    Raises:
+        ConfigError: n_boot or level is out of range.
+    """
     if n_boot < 1:
         raise ConfigError(f"n_boot={n_boot}: the bootstrap needs at least one resample; 2000 is usual")
     if not 0 < level < 1:
@@ -159,7 +164,7 @@ def _column(values: ArrayLike, name: str) -> _Floats:
     return column
 
 
-def _patients(subjects: _Keys, n: int) -> NDArray[np.intp]:
+def number_patients(subjects: _Keys, n: int) -> NDArray[np.intp]:
     """Number the patients 0..m-1 in sorted order, so that the order of the images does not matter."""
     if len(subjects) != n:
         raise DataError(f"{n} values but {len(subjects)} subjects: give the patient of each image")
@@ -176,7 +181,7 @@ def _per_patient(ids: NDArray[np.intp], above: _Floats, below: _Floats) -> tuple
 
 def _ends(above: _Floats, below: _Floats, *, n_boot: int, seed: int, level: float) -> tuple[float, float]:
     """Quantiles of sum(above)/sum(below) over resamples of patients; both are (patients,) float64."""
-    _check(n_boot, level)
+    check_settings(n_boot, level)
     patients = len(above)
     if patients < 2:
         return math.nan, math.nan

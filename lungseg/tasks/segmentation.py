@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lungseg.errors import ConfigError
 from lungseg.metrics.counts import counts
 from lungseg.metrics.running import RunningCounts
-from lungseg.tasks.base import Task
+from lungseg.tasks.base import Running, Task
 from lungseg.types import Activation, Batch, MemoryFormat, channels
 
 
@@ -41,6 +41,8 @@ class SegmentationTask(Task):
         seed: of every step.
     """
 
+    running_key: ClassVar[str] = "counts"
+
     def __init__(
         self,
         *,
@@ -55,83 +57,50 @@ class SegmentationTask(Task):
         monitor: str = "val/dice",
         seed: int = 0,
     ) -> None:
-        super().__init__(model=model, loss=loss, optimizer=optimizer, scheduler=scheduler, monitor=monitor, seed=seed)
+        super().__init__(
+            model=model,
+            loss=loss,
+            running=(RunningCounts(structures=structures), RunningCounts(structures=structures)),
+            optimizer=optimizer,
+            scheduler=scheduler,
+            memory_format=memory_format,
+            monitor=monitor,
+            seed=seed,
+        )
         if not 0 < threshold < 1:
             msg = f"task.threshold={threshold} must lie between 0 and 1"
             raise ConfigError(msg)
-        if activation not in get_args(Activation) or memory_format not in get_args(MemoryFormat):
-            msg = (
-                f"task.activation={activation} must be sigmoid or softmax, and task.memory_format={memory_format} "
-                "contiguous or channels_last"
-            )
+        if activation not in get_args(Activation):
+            msg = f"task.activation={activation} must be sigmoid or softmax"
             raise ConfigError(msg)
-        if memory_format == "channels_last":
-            self.model.to(memory_format=torch.channels_last)
         self.structures = tuple(structures)
         self.threshold = threshold
         self.activation = activation
         self.channels = channels(activation, len(self.structures))
         self._logit_threshold = math.log(threshold / (1 - threshold))
-        self._train = RunningCounts(structures=self.structures)
-        self._val = RunningCounts(structures=self.structures)
-        self._val_loss: list[Tensor] = []
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, K or K + 1, H, W) of images (B, C, H, W)."""
-        logits: Tensor = self.model(image)
-        return logits
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; its counts go to the epoch's running values."""
-        logits = self.model(batch["image"])
-        self._check_channels(logits, batch["mask"])
+    def loss_of(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of logits (B, K or K + 1, H, W) against the masks, where they are valid."""
         loss: Tensor = self.loss(logits, batch["mask"], batch.get("valid"))
-        self.guard(loss, batch)
-        self.add_loss(loss, len(logits))
-        self._train.update(self._counts(logits, batch))
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After the last batch of an epoch, take the running values before validation begins."""
-        if self.trainer.is_last_batch:
-            values = {"loss": self.mean_loss(), **self._train.compute()}
-            self.epoch_values = {f"train/{name}": value for name, value in values.items()}
+    def take(self, running: Running, logits: Tensor, batch: Batch) -> None:
+        """Count a batch at network size."""
+        cast("RunningCounts", running).update(self._counts(logits, batch))
 
-    def on_train_epoch_start(self) -> None:
-        """Forget the counts of the epoch before."""
-        super().on_train_epoch_start()
-        self._train.reset()
+    def check_outputs(self, logits: Tensor, batch: Batch) -> None:
+        """Refuse logits that do not have a channel for each structure, and for the background of a softmax.
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the counts of the validation before."""
-        self._val.reset()
-        self._val_loss = []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count a batch at network size; returns its logits (B, K or K + 1, H, W)."""
-        logits = self.forward(batch["image"])
-        self._check_channels(logits, batch["mask"])
-        self._val_loss.append(self.loss(logits, batch["mask"], batch.get("valid")).double() * len(logits))
-        self._val.update(self._counts(logits, batch))
-        return logits
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the values of the validation."""
-        seen = len(self._val)
-        total = float(torch.stack(self._val_loss).sum()) if self._val_loss else math.nan
-        values = {"loss": total / seen if seen else math.nan, **self._val.compute()}
-        named = {f"val/{name}": value for name, value in values.items()}
-        self.epoch_values.update(named)
-        # callbacks that watch a value find it among the trainer's metrics; writing it out is EpochTable's work
-        self.log_dict(named, logger=False, batch_size=1)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the logits (B, K or K + 1, H, W) float32 of a batch."""
-        return self.forward(batch["image"]).float()
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the logits (B, K or K + 1, H, W) float32 of a batch."""
-        return self.forward(batch["image"]).float()
+        Raises:
+            ConfigError: names the key to set.
+        """
+        if logits.shape[1] != self.channels or batch["mask"].shape[1] != len(self.structures):
+            more = " and the background" if self.activation == "softmax" else ""
+            msg = (
+                f"model gives {logits.shape[1]} channels, but task.activation={self.activation} wants one for each of "
+                f"{', '.join(self.structures)}{more}. Set model.num_classes={self.channels}"
+            )
+            raise ConfigError(msg)
 
     def foreground(self, logits: Tensor) -> Tensor:
         """Return what counts as predicted during training, (B, K, H, W) bool.
@@ -145,25 +114,5 @@ class SegmentationTask(Task):
         classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
         return highest == classes
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counts of a running epoch."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["running"]["counts"] = self._train.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the counts of an epoch that was cut off."""
-        super().on_load_checkpoint(checkpoint)
-        if "counts" in checkpoint.get("running", {}):
-            self._train.load_state_dict(checkpoint["running"]["counts"])
-
     def _counts(self, logits: Tensor, batch: Batch) -> Tensor:
         return counts(self.foreground(logits.detach()), batch["mask"], batch.get("valid"))
-
-    def _check_channels(self, logits: Tensor, mask: Tensor) -> None:
-        if logits.shape[1] != self.channels or mask.shape[1] != len(self.structures):
-            more = " and the background" if self.activation == "softmax" else ""
-            msg = (
-                f"model gives {logits.shape[1]} channels, but task.activation={self.activation} wants one for each of "
-                f"{', '.join(self.structures)}{more}. Set model.num_classes={self.channels}"
-            )
-            raise ConfigError(msg)

@@ -109,3 +109,20 @@ def test_lungs_are_drawn_beside_another_structure_where_they_are_no_union_of_oth
 
     assert drawn({"lungs": "a", "infection": "b"}) == ["lungs", "infection"]
     assert drawn({"right_lung": "a", "left_lung": "b", "heart": "c"}) == ["right_lung", "left_lung", "heart"]
+
+
+def test_a_set_without_masks_has_a_sheet_of_plain_radiographs_and_its_findings_are_counted(tmp_path, capsys):
+    root = write_layout("nih_chestxray", tmp_path / "set", n=6, size=(64, 64)).root
+    cfg = config(root, tmp_path / "run", "nih_chestxray", "NihChestXraySource")
+    cfg["data"]["sources"]["nih_chestxray"]["label_rule"] = "all"
+    assert run(cfg) == 0
+    shown = capsys.readouterr().out
+    assert "6, 0 kept aside" in shown
+    assert "with masks" not in shown
+    # six tiles of 360 x 360, four in a row, none of them coloured
+    sheet = cv2.imread(str(tmp_path / "run" / "check.png"))
+    assert sheet.shape == (2 * 388, 4 * 364, 3)
+    assert (sheet.min(axis=2) == sheet.max(axis=2)).all()
+    labels = json.loads((tmp_path / "run" / "check.json").read_text())["sources"][0]["labels"]
+    assert sum(labels.values()) > 6  # some have two findings
+    assert set(labels) <= {"No Finding", "Consolidation", "Infiltration", "Effusion", "Mass", "Nodule"}

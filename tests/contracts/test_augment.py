@@ -39,8 +39,14 @@ def planes(count: int) -> np.ndarray:
     return np.stack(found[:count]).astype(np.uint8) if count else np.zeros((0, 48, 40), np.uint8)
 
 
+def all_or_nothing(augment: Augmentation) -> bool:
+    """Whether an augmentation draws choices and no numbers: over many samples, most change as some other does."""
+    found = {augment(image(), planes(0), seed=0, epoch=0, key=key)[0].tobytes() for key in range(40)}
+    return len(found) < 20
+
+
 def test_there_are_choices():
-    assert len(CHOICES) >= 4
+    assert len(CHOICES) >= 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -63,7 +69,9 @@ def test_a_draw_depends_on_seed_epoch_and_sample_alone(make):
         assert np.array_equal(masks, other_masks)
     changes = [not np.array_equal(one, image()) for one, _ in once]
     if any(changes):
-        assert len({one.tobytes() for one, _ in once}) == len(DRAWS)
+        found = len({one.tobytes() for one, _ in once})
+        # where all that is drawn is yes or no, some of the samples are changed alike
+        assert found == len(DRAWS) or (all_or_nothing(forward) and found > len(DRAWS) // 4)
 
 
 def test_the_image_does_not_depend_on_its_planes(make):

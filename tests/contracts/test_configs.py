@@ -16,6 +16,7 @@ from lungseg.cli.composition import Composer
 from lungseg.cli.help import told
 from lungseg.cli.schema import SCHEMAS, names
 from lungseg.config import config_dir, verbs
+from lungseg.metrics.classification_summary import summarise_classes
 from lungseg.metrics.summary import COUNTS, SUMS, summarise
 from lungseg.report.paper import FOLDER, Paper, load_paper
 from lungseg.report.reader import Run
@@ -26,7 +27,10 @@ CONF = config_dir()
 FILES = sorted(file for file in CONF.rglob("*.yaml") if file.parent.name != "local")
 ALONE = ("experiment", "size", "sweep", "debug")
 """Groups that set values of others; the choices of the rest are independent, so that one run can take one of each."""
-NEEDED = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "report": ["runs=outputs"]}
+NEEDED = {
+    "evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "explain": ["checkpoint=a"],
+    "report": ["runs=outputs"],
+}  # fmt: skip
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 SWEEPS = sorted((CONF / "sweep").glob("*.yaml"))
 PAPERS = [paper for file in sorted(FOLDER.glob("*.yaml")) if (paper := load_paper(file.stem)) is not None]
@@ -36,7 +40,7 @@ PHANTOM = "data.sources.phantom={_target_: lungseg.data.sources.phantom.PhantomS
 
 def runs() -> list[list[str]]:
     """Overrides of as few runs as cover every choice of every group."""
-    hidden = {"hydra", "narrow"}  # narrow belongs to size and model together
+    hidden = {"hydra", "narrow", "explain"}  # narrow belongs to size and model together, explain to another verb
     groups = sorted({file.relative_to(CONF).parts[0] for file in FILES if file.parent != CONF} - hidden)
     choices = {
         group: [
@@ -68,7 +72,15 @@ def test_a_file_begins_with_a_comment_that_says_what_it_is(file: Path) -> None:
 @pytest.mark.parametrize("choices", runs(), ids=" ".join)
 def test_every_choice_of_every_group_composes_and_is_legal(composer: Composer, choices: list[str]) -> None:
     more = [PHANTOM] if "data=default" in choices else []
+    if {"task=multiclass", "task=multilabel"} & set(choices):
+        more += ["data.classes=[normal,ill]"]
     assert composer.compose([*choices, *more]).config["name"]
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "explain").glob("*.yaml")), ids=relative)
+def test_every_explanation_composes_and_can_be_built(file: Path) -> None:
+    config = Composer("explain", CONF).compose(["checkpoint=a", f"explain={file.stem}"]).config
+    assert callable(build.make(config["explain"], "explain"))
 
 
 def test_every_target_of_ours_is_there() -> None:
@@ -116,7 +128,8 @@ def test_every_printed_row_has_one_experiment_with_its_figures_and_the_papers_sw
     printed = [(row.name, dict(row.figures)) for row in paper.rows]
     assert sorted(((said["row"], said["reported"]) for said in rows.values()), key=str) == sorted(printed, key=str)
     table = yaml.safe_load((CONF / "sweep" / f"{paper.key}_table.yaml").read_text(encoding="utf-8"))
-    assert set(rows) <= set(table["hydra"]["sweeper"]["params"]["experiment"].split(","))
+    swept = table["hydra"]["sweeper"]["params"]["experiment"].split(",")
+    assert set(rows) <= {name.strip() for name in swept}
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=relative)
@@ -138,8 +151,12 @@ def test_an_experiment_of_a_printed_row_is_its_recipe_and_its_net_has_the_papers
 def test_printed_metrics_are_held_against_metrics_that_there_are(composer: Composer) -> None:
     row = {"part": "test", "source": "s", "sample_id": "a", "subject_id": "a", "structure": "lungs"}
     frame = pd.DataFrame([row | dict.fromkeys([*COUNTS, *SUMS], 1)])
-    measured = set(summarise(frame, n_boot=1, average="classes")["test"]["all"]["lungs"]["metrics"]) | {"loss"}
+    of_masks = set(summarise(frame, n_boot=1, average="classes")["test"]["all"]["lungs"]["metrics"]) | {"loss"}
+    labelled = pd.DataFrame([row | {"p_a": 1.0, "p_b": 0.0, "t_a": 1.0, "t_b": 0.0}])
+    found = summarise_classes(labelled, kind="multiclass", classes=["a", "b"], n_boot=1)["test"]["all"]["metrics"]
+    of_classes = set(found) | {"loss", "seconds", "best_epoch"}
     for name, said in choices(composer).items():
+        measured = of_classes if said["key"] == "cxr_classification" else of_masks
         reported, compare = said["reported"], said["compare"]
         assert isinstance(reported, dict)
         assert isinstance(compare, dict)

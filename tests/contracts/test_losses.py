@@ -1,4 +1,7 @@
-"""What every loss under conf/loss keeps to, in each form of logits it takes; a new YAML file is found by itself."""
+"""What every loss under conf/loss keeps to, in each form of logits it takes; a new YAML file is found by itself.
+
+Losses that say `kinds` are of classes and come last; the others are of structures.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "loss").glob("*.yaml"))
+ALL = sorted((Path(__file__).resolve().parents[2] / "conf" / "loss").glob("*.yaml"))
+KINDS = {file: getattr(get_class(OmegaConf.load(file)["_target_"]), "kinds", ()) for file in ALL}
+FILES = [file for file in ALL if not KINDS[file]]
 CASES = [(file, form) for file in FILES for form in get_class(OmegaConf.load(file)["_target_"]).forms]
+OF_CLASSES = [(file, kind) for file in ALL for kind in KINDS[file]]
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
@@ -204,3 +210,140 @@ def test_the_gpu_is_not_waited_for_and_gives_the_same(trial):
     finally:
         torch.cuda.set_sync_debug_mode(before)
     torch.testing.assert_close(value.cpu(), trial.loss.cpu()(logits, mask, valid))
+
+
+class TrialOfClasses:
+    """A loss of classes, and random cases of one kind that it takes."""
+
+    def __init__(self, file: Path, kind: str) -> None:
+        self.loss: nn.Module = instantiate(OmegaConf.load(file), _convert_="all")
+        self.kind = kind
+
+    def case(self, classes: int = 3, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and label; the last image is not known, and of a multilabel one label more."""
+        generator = torch.Generator().manual_seed(0)
+        logits = 2 * torch.randn(batch, classes, generator=generator)
+        if self.kind == "multiclass":
+            label = torch.randint(classes, (batch,), generator=generator)
+            label[-1] = -1
+        else:
+            label = (torch.rand(batch, classes, generator=generator) > 0.5).float()
+            label[-1] = math.nan
+            label[0, 0] = math.nan
+        return logits, label
+
+    def known(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Which logits count, (B, C)."""
+        return (label >= 0)[:, None].expand_as(logits) if self.kind == "multiclass" else ~label.isnan()
+
+    def towards(self, label: torch.Tensor, classes: int) -> torch.Tensor:
+        """Logits of 1 for what is true, of -1 for what is not, 0 for what is not known."""
+        if self.kind == "multilabel":
+            return (2 * label - 1).nan_to_num()
+        return (2.0 * nn.functional.one_hot(label.clamp(min=0), classes) - 1) * (label >= 0)[:, None]
+
+
+@pytest.fixture(params=OF_CLASSES, ids=lambda case: f"{case[0].stem}-{case[1]}")
+def classed(request) -> TrialOfClasses:
+    return TrialOfClasses(*request.param)
+
+
+class TestLossesOfClasses:
+    def test_there_are_some_of_each_kind(self):
+        assert {kind for _, kind in OF_CLASSES} == {"multiclass", "multilabel"}
+
+    @pytest.mark.parametrize("file", [file for file in ALL if KINDS[file]], ids=lambda file: file.stem)
+    def test_first_line_says_what_the_loss_is(self, file):
+        assert file.read_text().startswith("# ")
+
+    def test_images_count_alone_and_nothing_of_it_is_in_the_checkpoint(self, classed):
+        assert classed.loss.per_image is True
+        assert classed.loss.state_dict() == {}
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+    def test_loss_is_a_finite_float32_scalar_with_a_gradient(self, classed, dtype):
+        logits, label = classed.case()
+        logits = logits.to(dtype).requires_grad_()
+        value = classed.loss(logits, label)
+        value.backward()
+        assert value.shape == ()
+        assert value.dtype == torch.float32
+        assert torch.isfinite(value)
+        assert torch.isfinite(logits.grad).all()
+        assert (logits.grad != 0).any()
+
+    def test_autocast_does_not_lower_the_precision(self, classed):
+        expected = classed.loss(*classed.case())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(classed.loss(*classed.case()), expected)
+
+    def test_gradient_agrees_with_finite_differences(self, classed):
+        logits, label = classed.case()
+        assert torch.autograd.gradcheck(lambda x: classed.loss(x, label), logits.double().requires_grad_())
+
+    def test_a_batch_is_the_mean_of_its_images_that_are_known(self, classed):
+        logits, label = classed.case()
+        each = [classed.loss(x[None], t[None]) for x, t in zip(logits[:-1], label[:-1], strict=True)]
+        torch.testing.assert_close(classed.loss(logits, label), torch.stack(each).mean())
+
+    @pytest.mark.parametrize("value", [-50.0, math.inf, -math.inf, math.nan])
+    def test_logits_of_what_is_not_known_change_nothing(self, classed, value):
+        logits, label = classed.case()
+        known = classed.known(logits, label)
+        other = torch.where(known, logits, value).requires_grad_()
+        loss = classed.loss(other, label)
+        loss.backward()
+        torch.testing.assert_close(loss, classed.loss(logits, label))
+        assert torch.isfinite(other.grad).all()
+        assert not (other.grad * ~known).any()
+
+    def test_nothing_known_is_0_and_pulls_nowhere(self, classed):
+        logits, label = classed.case()
+        label = label[-1:].expand(len(label), *label.shape[1:])
+        value = classed.loss(logits.requires_grad_(), label)
+        value.backward()
+        assert value.item() == 0
+        assert not logits.grad.any()
+
+    @pytest.mark.parametrize("scale", [-1e4, 1e4])
+    def test_extreme_logits_are_finite(self, classed, scale):
+        logits, label = classed.case()
+        logits = (scale * classed.towards(label, 3)).requires_grad_()
+        value = classed.loss(logits, label)
+        value.backward()
+        assert torch.isfinite(value)
+        assert torch.isfinite(logits.grad).all()
+
+    def test_a_better_prediction_costs_less(self, classed):
+        _, label = classed.case()
+        costs = [classed.loss(scale * classed.towards(label, 3), label).item() for scale in (-2, 0, 0.5, 20)]
+        assert costs == sorted(set(costs), reverse=True)
+        assert costs[-1] == pytest.approx(0, abs=1e-3)
+
+    def test_labels_of_the_other_kind_are_refused_with_the_losses_to_choose(self, classed):
+        logits, _ = classed.case()
+        if classed.kind == "multiclass":
+            wrong, message = torch.zeros(4, 3), r"task=multilabel, such as loss=bce_multilabel"
+        else:
+            wrong, message = torch.zeros(4, dtype=torch.int64), r"task=multiclass, such as loss=cross_entropy"
+        with pytest.raises(ValueError, match=message):
+            classed.loss(logits, wrong)
+
+    def test_a_label_that_is_none_is_refused(self, classed):
+        logits, label = classed.case()
+        label[0] = 3
+        with pytest.raises(ValueError, match=r"label holds the (class 3, but there are 3 logits|value 3, but)"):
+            classed.loss(logits, label)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_the_gpu_is_not_waited_for_and_gives_the_same(self, classed):
+        logits, label = classed.case()
+        moved, on_gpu = classed.loss.cuda(), [x.cuda() for x in (logits, label)]
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            value = moved(*on_gpu)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        torch.testing.assert_close(value.cpu(), classed.loss.cpu()(logits, label))

@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +19,10 @@ from lungseg.cli.composition import Composer
 from lungseg.config import config_dir
 from lungseg.data import preprocess
 from lungseg.data.preprocess.base import Placement, Prepared, Step
+from lungseg.data.preprocess.border_only import BorderOnly
+from lungseg.data.preprocess.lung_crop import LungCrop
+from lungseg.data.preprocess.lungs_only import LungsOnly
+from lungseg.data.preprocess.lungs_out import LungsOut
 from lungseg.data.store import describe
 from lungseg.errors import DataError
 from lungseg.postprocess.published_grid import on_published_grid
@@ -45,6 +50,7 @@ def step_classes() -> list[type]:
 
 
 CLASSES = step_classes()
+LUNGS = sorted(f"lungs={file.stem}" for file in (config_dir() / "lungs").glob("*.yaml"))
 Make = Callable[[], dict[str, Step]]
 
 
@@ -53,7 +59,9 @@ def composer() -> Composer:
     return Composer("train", config_dir())
 
 
-@pytest.fixture(params=[*CLASSES, *CHOICES], ids=lambda param: param if isinstance(param, str) else param.__name__)
+@pytest.fixture(
+    params=[*CLASSES, *CHOICES, *LUNGS], ids=lambda param: param if isinstance(param, str) else param.__name__
+)
 def make(request, composer) -> Make:
     """The steps of a choice, or one step with its default arguments; made anew by each call."""
     if isinstance(request.param, str):
@@ -64,7 +72,8 @@ def make(request, composer) -> Make:
 
 def chosen(composer: Composer, choice: str) -> dict[str, Any]:
     """Return the configuration of a run that sets nothing but the choice."""
-    return composer.compose(["experiment=null", "name=any", "data=phantom", f"preprocess={choice}"]).config
+    line = choice if "=" in choice else f"preprocess={choice}"
+    return composer.compose(["experiment=null", "name=any", "data=phantom", line]).config
 
 
 def disc(row: float, column: float, radius: float) -> np.ndarray:
@@ -73,13 +82,14 @@ def disc(row: float, column: float, radius: float) -> np.ndarray:
 
 
 def radiograph(dtype: type = np.uint8) -> Prepared:
-    """Two discs on noise, a third plane of pixels that are left out; none of its arrays can be written to."""
+    """Two discs on noise, their union as a guide, a third plane of pixels that are left out; all write-protected."""
     left, right, aside = disc(30, 20, 13), disc(35, 42, 11), disc(10, 50, 6)
     grey = 0.6 - 0.3 * (left | right) + 0.05 * np.random.default_rng(0).random((HEIGHT, WIDTH))
     image = (grey * np.iinfo(dtype).max).astype(dtype)
     masks = np.stack([left, right, aside]).astype(np.uint8)
-    image.flags.writeable = masks.flags.writeable = False
-    return Prepared(image, masks, Placement(0, 0, HEIGHT, WIDTH), structures=2)
+    guide = (left | right).astype(np.uint8)
+    image.flags.writeable = masks.flags.writeable = guide.flags.writeable = False
+    return Prepared(image, masks, Placement(0, 0, HEIGHT, WIDTH), structures=2, guide=guide)
 
 
 def run(steps: dict[str, Step], sample: Prepared) -> Prepared:
@@ -91,6 +101,7 @@ def run(steps: dict[str, Step], sample: Prepared) -> Prepared:
 def test_there_are_steps_and_choices():
     assert len(CLASSES) >= 9
     assert len(CHOICES) >= 8
+    assert len(LUNGS) >= 6
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -101,6 +112,10 @@ def test_the_depth_is_kept_and_image_and_planes_have_one_size(make, dtype):
     assert out.masks.shape == (3, *out.image.shape)
     assert out.structures == 2
     assert set(np.unique(out.masks)) == {0, 1}
+    assert out.guide is not None
+    assert (out.guide.shape, out.guide.dtype) == (out.image.shape, np.uint8)
+    # it moved with the structures it is the union of; of each, half of a pixel's area decides
+    assert np.count_nonzero(out.guide != out.masks[:2].max(axis=0)) <= 0.01 * out.guide.size
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -120,6 +135,10 @@ def test_an_image_without_contrast_comes_through(make, dtype, share):
     assert out.image.dtype == dtype
     p = out.placement
     inside = out.image[max(round(p.top), 0) : round(p.top + p.height), max(round(p.left), 0) : round(p.left + p.width)]
+    if any(isinstance(step, LungsOnly) for step in make().values()):  # it draws an outline, as it should
+        assert out.guide is not None
+        inside = out.image[cv2.erode(out.guide, np.ones((9, 9))) > 0]
+        assert inside.size
     assert np.ptp(inside) <= np.iinfo(dtype).max / 255  # no edges where there are none
 
 
@@ -127,7 +146,7 @@ def test_the_image_does_not_depend_on_the_masks_or_the_step_says_that_it_needs_t
     given = radiograph()
     bare = Prepared(given.image, given.masks[:0], given.placement)
     steps = make()
-    if any(type(step).__name__ == "LungCrop" for step in steps.values()):
+    if any(type(step) in (LungCrop, LungsOnly, LungsOut, BorderOnly) for step in steps.values()):
         with pytest.raises(DataError, match="needs a mask"):
             run(steps, bare)
     else:

@@ -14,6 +14,7 @@ from lungseg.data.datamodule import LungDataModule
 from lungseg.data.normalize import Normalize
 from lungseg.errors import ConfigError, DataError
 from tests.toy import toy_data, toy_task, toy_trainer
+from tests.toy_classes import toy_classes
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,54 @@ def test_structures_that_overlap_are_refused_for_a_softmax_by_the_names_of_the_s
     module.store.overlaps = np.arange(12) >= 10
     with pytest.raises(DataError, match=r"overlap in 2 of 12 samples \(discs/010, discs/011\).*activation=sigmoid"):
         module.require_disjoint("train")
+
+
+class TestClasses:
+    """Labels of a part, and classes of which there is nothing to learn."""
+
+    def test_the_truth_has_a_column_for_each_class(self, tmp_path):
+        module = toy_classes(tmp_path, "multiclass", n=6, val=2)
+        assert module.truth("train").tolist() == [[1, 0], [0, 1]] * 2
+        assert module.class_counts() == [[2, 2], [2, 2]]
+
+    def test_an_unknown_class_is_neither_and_its_sample_is_in_no_part(self, tmp_path):
+        module = toy_classes(tmp_path, labels=["dim", None, "bright"], n=9, val=3)
+        assert module.positions("train").tolist() == [0, 2, 3, 5]
+        assert np.isnan(module.truth_at(np.array([1]))).all()
+
+    def test_unknown_labels_are_counted_neither_way(self, tmp_path):
+        module = toy_classes(tmp_path, "multilabel", n=8, val=0)
+        # none, bright, bright|large, ?bright|large, twice
+        assert module.class_counts() == [[4, 2], [4, 4]]
+
+    def test_segmentation_has_no_truth(self, data):
+        with pytest.raises(ValueError, match="no labels"):
+            with_parts(data, ["train"] * 12).truth("train")
+
+    def test_a_class_without_any_image_is_refused_with_the_others_as_a_way_out(self, tmp_path):
+        module = toy_classes(tmp_path, classes=["dim", "bright", "green"])
+        with pytest.raises(DataError, match=r"no image is of green.*data\.classes=\[dim,bright\]"):
+            module.require_classes()
+
+    def test_a_class_that_no_training_image_shows_is_refused(self, tmp_path):
+        module = toy_classes(tmp_path, labels=["dim"] * 12 + ["bright"] * 4, n=16, val=4)
+        with pytest.raises(DataError, match=r"no image of bright is in the training part.*data\.classes=\[dim\]"):
+            module.require_classes()
+
+    def test_a_label_that_all_training_images_bear_is_refused(self, tmp_path):
+        module = toy_classes(tmp_path, "multilabel", labels=["bright", "bright|large"])
+        with pytest.raises(DataError, match=r"every training image .* is of bright"):
+            module.require_classes()
+
+    def test_a_class_that_a_later_part_lacks_is_warned_of(self, tmp_path, caplog):
+        module = toy_classes(tmp_path, labels=["dim", "bright"] * 6 + ["dim"] * 4, n=16, val=4)
+        with caplog.at_level("WARNING"):
+            module.require_classes()
+        assert "no image of the val part is of bright" in caplog.text
+
+    def test_weights_of_training_samples_reach_the_sampler(self, tmp_path):
+        weights = np.arange(16.0)
+        module = toy_classes(tmp_path, weights=weights)
+        sampler = module.train_dataloader().batch_sampler
+        assert sampler.weights.tolist() == weights[module.positions("train")].tolist()
+        assert module.val_dataloader().batch_sampler.weights is None

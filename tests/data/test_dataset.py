@@ -12,6 +12,7 @@ from lungseg.data.sampler import EpochBatch
 from lungseg.data.table import SamplesTable
 from tests.data.store_sources import MemorySource, build, numbered
 from tests.toy import toy_data
+from tests.toy_classes import toy_classes
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,24 @@ def test_pixels_left_out_become_valid_and_move_with_the_augmentation(tmp_path):
 
 def test_a_set_without_pixels_left_out_has_no_valid(data):
     assert "valid" not in batch(data)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.arange(12) % 3, np.array([[0.0, np.nan]] * 12, np.float32)], ids=["class", "labels"]
+)
+def test_labels_go_with_their_images(data, labels):
+    dataset = StoreDataset(table=data.table, store=data.store, augment=None, seed=0, labels=labels)
+    found = dataset.__getitems__(EpochBatch(0, np.array([5, 0])))
+    np.testing.assert_array_equal(found["label"].numpy(), labels[[5, 0]])
+    assert found["label"].dtype == torch.from_numpy(labels).dtype
+
+
+def test_without_structures_there_are_no_masks_and_augmentation_moves_the_image(tmp_path):
+    module = toy_classes(tmp_path, "multiclass")
+    augment = Affine()
+    found = module.dataset(augment).__getitems__(EpochBatch(2, np.array([3])))
+    assert "mask" not in found
+    alone, _ = augment(
+        module.store.images([3])[0], np.zeros((0, 16, 16), np.uint8), seed=0, epoch=2, key=sample_key("discs/003")
+    )
+    assert np.array_equal(found["image"][0, 0], alone)

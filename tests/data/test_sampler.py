@@ -110,3 +110,31 @@ def test_positions_stay_in_one_array():
 def test_no_positions_make_no_batch():
     assert list(sampler(n=0)) == []
     assert len(sampler(n=0)) == 0
+
+
+class TestWeights:
+    """Samples drawn with replacement, by their weights."""
+
+    def weighted(self, weights, **settings):
+        return sampler(n=len(weights), batch_size=4, weights=np.asarray(weights, float), **settings)
+
+    def test_an_epoch_has_as_many_samples_as_there_are_each_as_often_as_its_weight_says(self):
+        weights = np.repeat([1.0, 3.0], 2000)  # of 4,000 draws the first half gets a quarter
+        found = np.array(order(self.weighted(weights)))
+        assert len(found) == 4000
+        # four standard deviations: 4 sqrt(0.25 * 0.75 / 4000) = 0.027
+        assert (found < 100 + 2000).mean() == pytest.approx(0.25, abs=0.027)
+
+    def test_a_weight_of_zero_is_never_drawn(self):
+        assert set(order(self.weighted([0.0, 1.0, 0.0, 2.0] * 5))) <= {100 + i for i in range(20) if i % 2}
+
+    def test_the_draw_is_that_of_the_epoch_whatever_came_before(self):
+        whole = order(self.weighted([1.0, 2.0] * 6))
+        assert order(self.weighted([1.0, 2.0] * 6, batches_done=1)) == whole[4:]
+        assert order(self.weighted([1.0, 2.0] * 6, batches_done=3)) != whole
+
+    @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.inf, 1.0]],
+                             ids=["too few", "negative", "nothing", "infinite"])  # fmt: skip
+    def test_weights_that_are_none_are_refused(self, weights):
+        with pytest.raises(ValueError, match="weights of 3 samples"):
+            sampler(n=3, weights=np.asarray(weights))

@@ -36,3 +36,15 @@ def used(valid: torch.Tensor | None, mask: torch.Tensor) -> NDArray[np.bool_]:
     """(B, H, W): which pixels count."""
     shape = (mask.shape[0], *mask.shape[2:])
     return np.ones(shape, bool) if valid is None else valid.numpy()[:, 0] == 1
+
+
+def class_case(kind: str, classes: int = 3, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (float64) and label of five images; one is not known, and of a multilabel some labels more."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(5, classes, generator=generator, dtype=torch.float64)
+    if kind == "multiclass":
+        return logits, torch.tensor([0, 2, -1, 1, 2]) % classes - 3 * torch.tensor([0, 0, 1, 0, 0])
+    label = (torch.rand(5, classes, generator=generator) > 0.5).float()
+    label[2] = torch.nan
+    label[[0, 4], [1, 0]] = torch.nan
+    return logits, label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from lungseg.errors import ConfigError, ResourceError
 from lungseg.models.weights import (
+    Download,
     Published,
     Weights,
     fetch,
@@ -159,10 +161,52 @@ def test_a_refusal_of_the_hub_is_told(cache, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise RuntimeError("401 Client Error.\nmore lines")
 
-    monkeypatch.setattr("lungseg.models.weights._unreachable", lambda: None)
+    monkeypatch.setattr("lungseg.models.weights._unreachable", lambda place: None)
     monkeypatch.setattr("lungseg.models.weights.hf_hub_download", refuse)
     with pytest.raises(ResourceError, match=r"cannot be fetched: 401 Client Error\. Where"):
         fetch(REPO)
+
+
+@pytest.fixture
+def torch_cache(cache, tmp_path, monkeypatch) -> Path:
+    """The empty folder of what torch fetches."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "checkpoints"
+
+
+def address_of(file: Path, digits: str | None = None) -> Download:
+    """An address on this machine, which ends in the file's name with the first digits of its sum."""
+    digits = digits or hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    return Download(file.rename(file.with_name(f"net-{digits}.pth")).as_uri())
+
+
+def test_a_file_at_an_address_is_fetched_once_into_torchs_cache(tmp_path, torch_cache, monkeypatch):
+    torch.save(TENSORS, tmp_path / "net.pth")
+    published = address_of(tmp_path / "net.pth")
+    monkeypatch.setattr("lungseg.models.weights._unreachable", lambda place: None)
+    assert same(read_weights("imagenet", published).tensors)
+    (tmp_path / published.name).unlink()
+    assert fetch(published) == torch_cache / published.name
+    assert same(read_weights("imagenet", published).tensors)
+
+
+def test_a_fetched_file_that_is_another_than_its_name_says_is_not_kept(tmp_path, torch_cache, monkeypatch):
+    torch.save(TENSORS, tmp_path / "net.pth")
+    published = address_of(tmp_path / "net.pth", digits="01234567")
+    monkeypatch.setattr("lungseg.models.weights._unreachable", lambda place: None)
+    with pytest.raises(ResourceError, match=r"net-01234567\.pth.*cannot be fetched: invalid hash value"):
+        fetch(published)
+    assert list(torch_cache.iterdir()) == []
+
+
+def test_offline_a_file_at_an_address_is_named_with_where_to_put_it(torch_cache):
+    with pytest.raises(ResourceError) as error:
+        fetch(Download("https://somewhere.org/models/net-abc.pth"))
+    assert str(error.value) == (
+        f"model.weights=imagenet needs the file net-abc.pth, which is not in {torch_cache} and cannot be fetched: "
+        "HF_HUB_OFFLINE is set. Where there is a network, fetch https://somewhere.org/models/net-abc.pth and copy it "
+        f"into {torch_cache}; or set model.weights=/path/to/net-abc.pth"
+    )
 
 
 def test_imagenet_without_published_weights_is_refused():

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from lungseg.metrics.classification_summary import summarise_classes
 from lungseg.stats.bootstrap import Interval, mean_interval, pooled_interval
 
 MakeRun = Callable[..., Path]
@@ -288,3 +289,150 @@ def _radiograph(wrong: float, generator: np.random.Generator, size: int = 256) -
         moved = (spot[0] + shift // 4, spot[1] - shift // 3)
         cv2.ellipse(picture, moved, (axes[0] + shift // 5, axes[1]), 0, 0, 360, (200, 60, 230), 1, cv2.LINE_AA)
     return picture
+
+
+@pytest.fixture
+def make_class_run(tmp_path: Path) -> MakeRun:
+    """Function that writes the folder of a classification run below tmp_path and returns it."""
+
+    def make(folder: str = "run", **settings: Any) -> Path:
+        return write_class_run(tmp_path / folder, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def class_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a classification run to copy and damage; not to be written to."""
+    return write_class_run(tmp_path_factory.mktemp("classes") / "run", n=30, n_boot=10, epochs=3)
+
+
+def write_class_run(
+    folder: Path,
+    *,
+    name: str = "mobilenet_v3_large_kermany",
+    kind: str = "multiclass",
+    classes: tuple[str, ...] = ("normal", "bacterial", "viral"),
+    n: int = 90,
+    skill: float = 1.5,
+    verb: str = "train",
+    state: str = "done",
+    source: str = "kermany",
+    seed: int = 0,
+    lr: float = 0.01,
+    epochs: int = 12,
+    paper: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    parts: tuple[str, ...] = ("val", "test"),
+    embedding: bool = True,
+    n_boot: int = 60,
+    thresholds: dict[str, float] | None = None,
+    metrics: dict[str, tuple[float, float, float]] | None = None,
+    known: float = 1.0,
+) -> Path:
+    """Write the folder of a classification run.
+
+    Args:
+        folder: to be made.
+        skill: how far the logit of the true class lies above the others; 0 = by chance.
+        n: images in each part.
+        known: share of known labels (multilabel).
+        metrics: overall metrics of the test part instead of those of the images: mean, low, high.
+        config: further keys of config.yaml.
+    """
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng([seed, n, *name.encode()])
+    model = {"_target_": "lungseg.models.classifiers.MobileNetV3Large", "weights": None, "num_classes": len(classes)}
+    base = {
+        "name": name, "seed": seed, "model": model,
+        "task": {"_target_": "lungseg.tasks.classification.ClassificationTask", "kind": kind},
+        "data": {"sources": {source: {}}, "structures": [], "classes": list(classes), "batch_size": 32},
+        "split": {"strategy": "holdout"}, "loss": {"_target_": "lungseg.losses.cross_entropy.CrossEntropyLoss"},
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": lr}, "trainer": {"max_epochs": epochs},
+        "scheduler": {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "eta_min": min(lr, 0.001)},
+        "paper": paper or {},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump({**base, **(config or {})}, sort_keys=False))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump([f"experiment={name}"]))
+    _json(folder / "status.json", {"verb": verb, "state": state, "exit_code": 0, "seconds": 310.0, "resumed": []})
+    _json(folder / "env.json", {"lungseg": "0.1.0", "hardware": {"cpu": "AMD EPYC 9V74", "gpu": []}})
+    counts = {"train": 4000, **dict.fromkeys(parts, n)}
+    if verb == "train":
+        _json(
+            folder / "data.json",
+            {"sources": {source: {"n": 5856, "n_subjects": 3400}}, "split": {"strategy": "holdout", "counts": counts}},
+        )
+        size = {"class": "MobileNetV3Large", "parameters": 4205875, "trainable": 4205875, "in_channels": 1}
+        _json(folder / "model.json", {**size, "macs": 57_000_000, "input_size": [128, 128]})
+        _class_epochs(epochs, classes, lr, generator).to_csv(folder / "epochs.csv", index=False)
+    samples = pd.concat([_class_samples(p, n, kind, classes, skill, source, known, generator) for p in parts])
+    if verb == "train":
+        samples[["sample_id", "subject_id", "source", "part"]].to_parquet(folder / "split.parquet")
+    if state != "done":
+        return folder
+    samples.to_parquet(folder / "per_sample.parquet", index=False)
+    limits = thresholds or (dict.fromkeys(classes, 0.5) if kind == "multilabel" else {})
+    found = summarise_classes(samples, kind=kind, classes=classes, thresholds=limits, n_boot=n_boot)  # type: ignore[arg-type]
+    for metric, (mean, low, high) in (metrics or {}).items():
+        found["test"]["all"]["metrics"][metric] = {"mean": mean, "low": low, "high": high, "n": n}
+    _json(
+        folder / "metrics.json",
+        {
+            "kind": kind, "classes": list(classes), "thresholds": limits, "parts": found, "n_boot": n_boot,
+            "bootstrap_seed": 0, "trained_on": [source], "trained_run": None,
+            "checkpoint": {"file": "checkpoints/best.ckpt", "which": "best", "epoch": 9},
+        },
+    )  # fmt: skip
+    if embedding:
+        rows = samples[samples["part"] == samples["part"].iloc[-1]]
+        centre = rows["label"].map({label: i for i, label in enumerate(sorted(rows["label"].unique()))}).to_numpy()
+        spot = generator.normal(0, 4, (len(rows), 2)) + 3 * skill * np.stack(
+            (np.cos(2 * centre), np.sin(2 * centre)), 1
+        )
+        table = rows[["sample_id", "part", "label"]].assign(x=spot[:, 0], y=spot[:, 1])
+        table.to_parquet(folder / "embedding.parquet", index=False)
+    return folder
+
+
+def _class_samples(
+    part: str, n: int, kind: str, classes: tuple[str, ...], skill: float, source: str, known: float, generator: Any
+) -> pd.DataFrame:
+    c = len(classes)
+    if kind == "multiclass":
+        labels = generator.choice(c, n, p=np.arange(c, 0, -1) / (c * (c + 1) / 2))
+        truth = np.eye(c)[labels]
+        logits = generator.normal(0, 1, (n, c)) + skill * truth
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        names = [classes[label] for label in labels]
+        predicted = [classes[place] for place in p.argmax(axis=1)]
+    else:
+        truth = (generator.random((n, c)) < np.linspace(0.15, 0.4, c)).astype(float)
+        p = 1 / (1 + np.exp(-(generator.normal(-0.8, 1, (n, c)) + skill * truth)))
+        truth[generator.random((n, c)) >= known] = np.nan
+        names = ["|".join(np.array(classes)[row == 1]) for row in truth]
+        predicted = ["|".join(np.array(classes)[row >= 0.5]) for row in p]
+    table: dict[str, Any] = {
+        "part": part, "source": source, "sample_id": [f"{source}/{part}{i:04d}" for i in range(n)],
+        "subject_id": [f"{source}/{part}P{i // 2:04d}" for i in range(n)], "label": names,
+    }  # fmt: skip
+    table |= {f"p_{name}": p[:, i].astype(np.float32) for i, name in enumerate(classes)}
+    table |= {f"t_{name}": truth[:, i] for i, name in enumerate(classes)}
+    table |= {
+        "predicted": predicted, "sex": generator.choice(["F", "M"], n), "view": "PA",
+        "age": generator.integers(1, 90, n).astype(float),
+    }  # fmt: skip
+    return pd.DataFrame(table)
+
+
+def _class_epochs(n: int, classes: tuple[str, ...], lr: float, generator: np.random.Generator) -> pd.DataFrame:
+    epoch = np.arange(1, n + 1)
+    rise = 1 - np.exp(-epoch / 4)
+    table: dict[str, Any] = {"epoch": epoch, "step": 125 * epoch, "lr": lr, "seconds": 24.5}
+    for part, lost in (("train", 0.0), ("val", 0.06)):
+        value = 0.85 * rise - lost + generator.normal(0, 0.01, n)
+        table[f"{part}/loss"] = 1.1 - 0.9 * value + (0.012 * epoch if part == "val" else 0)
+        table[f"{part}/accuracy"] = value + 0.02
+        table[f"{part}/macro_f1"] = value
+        table[f"{part}/auroc"] = value + 0.1
+        table |= {f"{part}/f1/{name}": value for name in classes}
+    return pd.DataFrame(table)

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from lungseg.errors import ConfigError, DivergedError
+from lungseg.models.layerwise import Layerwise
 from tests.toy import toy_data, toy_task, toy_trainer
 
 
@@ -153,3 +154,28 @@ def test_the_mean_loss_is_weighed_by_the_batches_sizes():
 
 def test_the_mean_loss_of_nothing_is_not_a_number():
     assert toy_task().mean_loss() != toy_task().mean_loss()
+
+
+class TestLayers:
+    def test_an_optimiser_by_layer_gets_the_networks_layers(self):
+        task = toy_task()
+        layers = [list(task.model.parameters())[:2], list(task.model.parameters())[2:]]
+        task.model.layers = lambda: layers
+        task._optimizer = Layerwise(optimizer=torch.optim.SGD, lr=0.1, decay=0.5)
+        groups = task.configure_optimizers().param_groups
+        assert [group["lr"] for group in groups] == [0.1, 0.05]
+        assert [group["params"] for group in groups] == layers[::-1]
+
+    def test_a_network_that_does_not_tell_its_layers_is_refused_with_what_to_choose(self):
+        task = toy_task()
+        task._optimizer = Layerwise(optimizer=torch.optim.SGD)
+        with pytest.raises(ConfigError, match=r"ResUNet does not tell its layers.*Set optimizer=adam"):
+            task.configure_optimizers()
+
+    def test_what_is_frozen_for_good_is_not_optimised_and_what_is_trained_later_is(self):
+        task = toy_task()
+        first = next(task.model.parameters()).requires_grad_(False)
+        kept = task.configure_optimizers().param_groups[0]["params"]
+        assert first not in set(kept)
+        task.model.unfreeze_at_epoch = 2
+        assert first in set(task.configure_optimizers().param_groups[0]["params"])

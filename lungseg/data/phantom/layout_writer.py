@@ -67,9 +67,12 @@ class Writer:
         self.bare: list[str] = []
 
     def image(self, path: Path, item: Item, *, transparent: bool = False) -> None:
-        """Write a radiograph as PNG: grey, or RGBA as screenshots are (8 bits only)."""
+        """Write a radiograph as PNG, or JPEG by its name: grey, or RGBA as screenshots are (8 bits only)."""
         self.samples[path.stem] = item.index
         v = (4095 - item.pixels) if "inverted" in self.nasty else item.pixels
+        if path.suffix == ".jpeg":
+            write_jpeg(path, np.round(v / 4095 * 255).astype(np.uint8))
+            return
         if "twelve_bit" in self.nasty:
             write_png(path, v.astype(np.uint16))
             return
@@ -101,6 +104,13 @@ def write_png(path: Path, pixels: Grey) -> None:
     """Write an 8- or 16-bit PNG; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", pixels)
+    path.write_bytes(data.tobytes())
+
+
+def write_jpeg(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write an 8-bit JPEG; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, data = cv2.imencode(".jpeg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
     path.write_bytes(data.tobytes())
 
 

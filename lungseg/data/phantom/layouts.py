@@ -15,6 +15,14 @@ from PIL import Image
 
 from lungseg.data.phantom.generator import Phantom
 from lungseg.data.phantom.layout_writer import Item, Mask, Writer, mask_png, write_png
+from lungseg.data.phantom.layouts_classes import (
+    write_class_folders,
+    write_kermany,
+    write_kermany_mendeley,
+    write_label_table,
+    write_nih,
+    write_nih_v2020,
+)
 from lungseg.data.phantom.layouts_covid import (
     write_covid_qu_ex,
     write_qatar,
@@ -78,11 +86,13 @@ def write_layout(
             v7_darwin (PNG label maps and Darwin JSON 1; of eight pictures one is a CT slice and one a lateral view, one
             has Ignore in it and one a lung with a hole), v7_darwin_json (without the label maps), v7_darwin_v2 (Darwin
             JSON 2 only), qatar_covid (four classes in turn), qatar_covid_flat (as before it had masks), covid_qu_ex
-            (both collections), or folder (images, masks, patients.csv).
+            (both collections), folder (images, masks, patients.csv); and without masks kermany (JPEG, as on Kaggle),
+            kermany_mendeley (the later names), nih_chestxray (folders of images, the first table),
+            nih_chestxray_v2020 (one folder, the table of 2020), class_folders, label_table (a column for each label).
         root: An empty or new folder; the set's own top folder is made inside where the published archive has one.
         n: Number of radiographs, at least 1.
         seed: The phantom's seed.
-        size: (height, width) that is drawn; layouts of sets that are square (JSRT, Qatar, COVID-QU-Ex) take the
+        size: (height, width) that is drawn; layouts of sets that are square (JSRT, Qatar, COVID-QU-Ex, NIH) take the
             shorter side for both. Raw .IMG files are drawn at this size and then enlarged.
         nasty: Mishaps to add, out of `NASTY`.
 
@@ -103,7 +113,7 @@ def write_layout(
     if n < 1:
         msg = f"a layout of {n} radiographs was asked for; write at least 1"
         raise ConfigError(msg)
-    square = name.startswith(("jsrt", "qatar_covid", "covid_qu_ex"))
+    square = name.startswith(("jsrt", "qatar_covid", "covid_qu_ex", "nih"))
     items = []
     for i in range(n):
         h, w = (min(size), min(size)) if square else size
@@ -257,5 +267,11 @@ _WRITERS: dict[str, Callable[[Writer, list[Item]], Path]] = {
     "qatar_covid_flat": write_qatar_flat,
     "covid_qu_ex": write_covid_qu_ex,
     "folder": _folder,
+    "kermany": write_kermany,
+    "kermany_mendeley": write_kermany_mendeley,
+    "nih_chestxray": write_nih,
+    "nih_chestxray_v2020": write_nih_v2020,
+    "class_folders": write_class_folders,
+    "label_table": write_label_table,
 }
 LAYOUTS = tuple(_WRITERS)

@@ -32,17 +32,25 @@ class Prepared:
     image: (H, W) or (H, W, 3) uint8 | uint16, bright = dense, full range of its dtype. masks: (P, H, W) uint8 in
     {0, 1}, the planes that move with the image: the structures (0 where the sample has none), then, where parts of the
     picture are left out of loss and metrics, one plane that is 1 there. structures: how many of the planes are
-    structures; None = all. placement: of the published image on the current grid.
+    structures; None = all. placement: of the published image on the current grid. guide: (H, W) uint8 in {0, 1}, the
+    lungs, for steps that need to know where they are; it is neither a target nor written to the store. kept: share of
+    the pixels, in [0, 1], that the step which took others away left as they were; None where no step did.
     """
 
     image: NDArray[Any]
     masks: NDArray[np.uint8]
     placement: Placement
     structures: int | None = None
+    guide: NDArray[np.uint8] | None = None
+    kept: float | None = None
 
     def with_image(self, image: NDArray[Any]) -> Prepared:
         """Return the same sample with other grey values on the same grid."""
         return replace(self, image=image)
+
+    def keeping(self, share: float) -> Prepared:
+        """Return the same sample with the share of its pixels that a step left as they were."""
+        return replace(self, kept=share)
 
 
 class Step(Protocol):

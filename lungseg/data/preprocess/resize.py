@@ -62,6 +62,7 @@ class Resize:
                 image=resized(sample.image, height, width),
                 masks=resized_masks(sample.masks, height, width),
                 placement=Placement(p.top * sy, p.left * sx, p.height * sy, p.width * sx),
+                guide=None if sample.guide is None else resized_masks(sample.guide[None], height, width)[0],
             )
         return self._letterbox(sample)
 
@@ -78,4 +79,8 @@ class Resize:
         sy, sx = inner_h / sample.image.shape[0], inner_w / sample.image.shape[1]
         p = sample.placement
         placed = Placement(top + p.top * sy, left + p.left * sx, p.height * sy, p.width * sx)
-        return replace(sample, image=image, masks=masks, placement=placed)
+        guide = None
+        if sample.guide is not None:
+            guide = np.zeros((height, width), np.uint8)
+            guide[top : top + inner_h, left : left + inner_w] = resized_masks(sample.guide[None], inner_h, inner_w)[0]
+        return replace(sample, image=image, masks=masks, placement=placed, guide=guide)

@@ -114,33 +114,46 @@ def read_readings(folder: Path | None, stems: Iterable[str]) -> dict[str, tuple[
     return {stem: parse_reading(read_lines(found[stem])) for stem in stems if stem in found}
 
 
+def read_cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Line number and cells of every row of a delimited text file, the header first; empty rows are left out.
+
+    The delimiter is comma, semicolon or tab, by what the header holds most of.
+    """
+    lines = read_lines(path)
+    reader = csv.reader(lines, delimiter=max(",;\t", key=lines[0].count), skipinitialspace=True)
+    rows: list[tuple[int, list[str]]] = []
+    for record in reader:
+        cells = [cell.strip() for cell in record]
+        if any(cells) or not rows:
+            rows.append((reader.line_num, cells))
+    return rows
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a delimited text file with a header; comma, semicolon or tab, by what the header holds most of.
 
     Raises:
         DataError: The file has no header, a header twice, or rows with more cells than the header.
     """
-    lines = read_lines(path)
-    header = lines[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    names = [name.strip() for name in next(reader)]
+    return [record for _, record in read_records(path)]
+
+
+def read_records(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """As `read_table`, each row with the number of its line."""
+    (_, names), *rows = read_cells(path)
     if len(set(names)) != len(names) or not any(names):
-        msg = f"{path}: the first line must name the columns, each once; it reads {header!r}"
+        msg = f"{path}: the first line must name the columns, each once; it reads {read_lines(path)[0]!r}"
         raise DataError(msg)
-    rows: list[dict[str, str]] = []
+    records: list[tuple[int, dict[str, str]]] = []
     long: list[str] = []
-    for number, cells in enumerate(reader, start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in rows:
         if len(cells) > len(names):
             long.append(f"line {number} ({len(cells)} cells)")
-        values = [cell.strip() for cell in cells] + [""] * (len(names) - len(cells))
-        rows.append(dict(zip(names, values, strict=False)))
+        records.append((number, dict(zip(names, cells + [""] * (len(names) - len(cells)), strict=False))))
     if long:
         msg = (
             f"{path}: {len(long)} rows have more cells than the {len(names)} columns: {first_five(long)}; "
             "put texts that hold the delimiter in quotes"
         )
         raise DataError(msg)
-    return rows
+    return records

@@ -39,7 +39,7 @@ class CovidQuExSource(Source):
     title: ClassVar[str] = "COVID-QU-Ex"
     folder_names: ClassVar[tuple[str, ...]] = ("covid-qu-ex", "covid_qu_ex", "COVID-QU-Ex dataset", "covidqu")
     home: ClassVar[str] = "https://www.kaggle.com/datasets/anasmohammedtahir/covidqu (its own terms, citation asked)"
-    shares_patients_with: ClassVar[tuple[str, ...]] = ("v7_darwin", "qatar_covid")
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("v7_darwin", "qatar_covid", "kermany", "nih_chestxray")
     convention: Convention | None = "without_heart"
     published: ClassVar[str] = (
         "33,920 radiographs: 11,956 COVID-19, 11,263 Non-COVID, 10,701 Normal; 5826 also with infection masks"

@@ -1,14 +1,16 @@
-"""A user's own radiographs and masks in plain folders, with an optional table of patients."""
+"""A user's own radiographs and masks in plain folders, with an optional table of patients and labels."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex, check_convention
-from lungseg.data.sources.clinical import parse_age, parse_sex, read_table
+from lungseg.data.sources.clinical import parse_age, parse_sex, read_records
+from lungseg.data.sources.label_cells import check_label, label_of_flags
 from lungseg.data.sources.layout import IMAGE_SUFFIXES, child, list_files, relative
 from lungseg.errors import ConfigError, DataError, first_five, near_name
 from lungseg.types import Row
@@ -22,6 +24,10 @@ class FolderSource(Source):
     The mask of `p1/a.png` is the file with the same path below its own folder, of any image format, with `mask_suffix`
     at the end of its name or without; where the sub-folders differ, the name alone decides if it is unique.
 
+    Labels come from the folder that a radiograph lies in (`label_folders`), from one column of the table
+    (`columns.label`; several names joined by `|`), or from a column for each name (`label_columns`: 1, 0, and empty or
+    -1 where it is not known).
+
     Args:
         root: Folder that holds the others. It must be given.
         images: Folder of the radiographs below `root`; "." is `root` itself.
@@ -31,6 +37,11 @@ class FolderSource(Source):
         columns: Name of the table's column for each of image, patient, sex, age, view, label, split, where it differs
             from these words. Only `image` must exist.
         recursive: Look into sub-folders.
+        label_folders: The folder directly below `images` that a radiograph lies in is its label.
+        label_columns: Columns of the table with 1, 0 or nothing for a label of the same name; None = the one column.
+        classes: Names that labels may hold; another one is an error. None takes any.
+        patient_pattern: Regular expression found in a radiograph's path below `images`, whose first group is the
+            patient; used where the table names none. None = every radiograph is a patient of its own.
         spacing_mm: (row, column) pixel spacing of all radiographs, where it is known.
         convention: `without_heart` or `with_heart`: whether the lung masks hold the part of the lungs behind the heart;
             None = not known. Training warns where sets of both kinds are mixed.
@@ -56,6 +67,10 @@ class FolderSource(Source):
         table: str | None = None,
         columns: Mapping[str, str] | None = None,
         recursive: bool = True,
+        label_folders: bool = False,
+        label_columns: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+        patient_pattern: str | None = None,
         spacing_mm: tuple[float, float] | None = None,
         convention: Convention | None = None,
         name: str = "folder",
@@ -80,6 +95,14 @@ class FolderSource(Source):
             hint = f" Did you mean {near}?" if near else ""
             msg = f"data.sources.{name}.columns names {', '.join(unknown)}; known: {', '.join(_COLUMNS)}.{hint}"
             raise ConfigError(msg)
+        self.label_folders = label_folders
+        self.label_columns = _names(f"data.sources.{name}.label_columns", label_columns)
+        self.classes = _names(f"data.sources.{name}.classes", classes)
+        if self.label_columns is not None and (table is None or label_folders):
+            why = "without data.sources.{0}.table" if table is None else "beside data.sources.{0}.label_folders=true"
+            msg = f"data.sources.{name}.label_columns has no meaning {why.format(name)}; give the one or the other"
+            raise ConfigError(msg)
+        self.patient_pattern = _pattern(f"data.sources.{name}.patient_pattern", patient_pattern)
 
     @property
     def docs(self) -> str:
@@ -88,11 +111,14 @@ class FolderSource(Source):
 
     def expected_tree(self) -> str:
         """The layout as configured, as text for people."""
-        lines = ["<root>/", f"  {self.images}/a.png ...   (png, jpg, tif, bmp, gif or img; sub-folders too)"]
+        top = "" if self.images == "." else f"{self.images}/"
+        inner = "<class>/" if self.label_folders else ""
+        lines = ["<root>/", f"  {top}{inner}a.png ...   (png, jpg, tif, bmp, gif or img; sub-folders too)"]
         for structure, folder in self.masks.items():
             lines.append(f"  {folder}/a.png or a{self.mask_suffix}.png ...   ({structure})")
         if self.table is not None:
-            lines.append(f"  {self.table}   (columns: {', '.join(self.columns.values())})")
+            names = [*self.columns.values(), *(self.label_columns or ())]
+            lines.append(f"  {self.table}   (columns: {', '.join(names)})")
         return "\n".join(lines)
 
     def find(self) -> Path:
@@ -147,35 +173,70 @@ class FolderSource(Source):
         orphans = [relative(path, root) for found in masks.values() for key, path in found.items() if key not in images]
         aside, dropped = self.settle_missing(root=root, total=len(images), images=lacking, masks=orphans)
         notes = []
-        if self.table is None:
-            notes.append("no table of patients was given: every radiograph counts as a patient of its own")
-        elif rows and all(row["subject_id"] == row["sample_id"] for row in rows):
-            notes.append(
-                f"{self.table} has no column {self.columns['patient']!r}: every radiograph counts as a patient"
-            )
+        if rows and all(row["subject_id"] == row["sample_id"] for row in rows):
+            if self.table is None:
+                notes.append("no table of patients was given: every radiograph counts as a patient of its own")
+            else:
+                notes.append(
+                    f"{self.table} has no column {self.columns['patient']!r}: every radiograph counts as a patient"
+                )
         return SourceIndex(root, rows, aside, dropped, notes)
 
     def _row(
         self, root: Path, key: str, image: Path, masks: Mapping[str, Mapping[str, Path]], facts: Mapping[str, str]
     ) -> Row:
-        try:
-            sex, age = parse_sex(facts.get("sex", "")), parse_age(facts.get("age", ""))
-        except ValueError as error:
-            msg = f"{root / (self.table or '')}, {key}: {error}"
-            raise DataError(msg) from error
         return Row(
             sample_id=f"{self.name}/{key}",
-            subject_id=f"{self.name}/{facts.get('patient') or key}",
+            subject_id=f"{self.name}/{facts.get('patient') or self._patient(key) or key}",
             source=self.name,
             image=relative(image, root),
             masks={structure: relative(found[key], root) for structure, found in sorted(masks.items())},
-            label=facts.get("label") or None,
+            label=self._folder_label(root, key) if self.label_folders else facts.get("label") or None,
             view=(facts.get("view") or "").upper() or None,
-            sex=sex,
-            age=age,
+            sex=parse_sex(facts.get("sex", "")),
+            age=parse_age(facts.get("age", "")),
             spacing_mm=self.spacing_mm,
             official_split=facts.get("split") or None,
         )
+
+    def _patient(self, key: str) -> str | None:
+        """The patient by the name of a radiograph.
+
+        Raises:
+            DataError: The name does not fit the pattern.
+        """
+        if self.patient_pattern is None:
+            return None
+        match = self.patient_pattern.search(key)
+        if match is None or not match.group(1):
+            msg = (
+                f"data.sources.{self.name}.patient_pattern={self.patient_pattern.pattern!r} finds no patient in "
+                f"{key!r}; correct it, or name the patients in a table"
+            )
+            raise DataError(msg)
+        return str(match.group(1))
+
+    def _folder_label(self, root: Path, key: str) -> str:
+        """The label by the folder.
+
+        Raises:
+            DataError: The radiograph lies in no folder, or in one that is no class.
+        """
+        label, slash, _ = key.partition("/")
+        if not slash:
+            msg = (
+                f"{key} lies beside the folders of the classes in {self._folder(root, self.images)}, so that it has no "
+                f"label (data.sources.{self.name}.label_folders=true); put it into one of them, or take it out"
+            )
+            raise DataError(msg)
+        try:
+            return check_label(label, self.classes)
+        except ValueError as error:
+            msg = (
+                f"the folder {self._folder(root, self.images) / label}: {error}. Rename it, take it out, or name it in "
+                f"data.sources.{self.name}.classes"
+            )
+            raise DataError(msg) from error
 
     def _folder(self, root: Path, name: str) -> Path:
         folder = child(root, name)
@@ -236,32 +297,100 @@ class FolderSource(Source):
         return found
 
     def _table(self, root: Path, images: Mapping[str, Path]) -> dict[str, dict[str, str]] | None:
-        """Key of the radiograph -> facts, from the table."""
+        """Key of the radiograph -> facts, from the table; what is wrong with it is told by its line."""
         if self.table is None:
             return None
         path = root / self.table
-        records = read_table(path)
-        present = list(records[0]) if records else []
-        for word, column in self.columns.items():
-            if column not in present and (word == "image" or word in self.given_columns):
-                near = near_name(column, present)
-                hint = f"; did you mean {near!r}?" if near else ""
-                msg = (
-                    f"{path} has no column {column!r}{hint} Its columns: {', '.join(present) or 'none'}. Name it with "
-                    f"data.sources.{self.name}.columns.{word}=<column>"
-                )
-                raise DataError(msg)
-        by_name = {key.rsplit("/", 1)[-1]: key for key in images}
+        records = read_records(path)
+        self._check_columns(path, list(records[0][1]) if records else [])
+        names = Counter(key.rsplit("/", 1)[-1] for key in images)
+        by_name = {name: key for key in images if names[name := key.rsplit("/", 1)[-1]] == 1}
         facts: dict[str, dict[str, str]] = {}
+        lines: dict[str, int] = {}
         twice: list[str] = []
-        for record in records:
+        wrong: list[str] = []
+        for line, record in records:
             named = record[self.columns["image"]].replace("\\", "/")
             bare = named.rsplit(".", 1)[0] if named.lower().endswith(IMAGE_SUFFIXES) else named
             key = bare if bare in images else by_name.get(bare.rsplit("/", 1)[-1], bare)
             if key in facts:
-                twice.append(named)
+                twice.append(f"{named} (lines {lines[key]} and {line})")
+                continue
+            lines[key] = line
             facts[key] = {word: record.get(column, "") for word, column in self.columns.items()}
+            try:
+                parse_sex(facts[key]["sex"])
+                parse_age(facts[key]["age"])
+                facts[key]["label"] = self._label(record)
+            except ValueError as error:
+                wrong.append(f"line {line}, {bare}: {error}")
         if twice:
             msg = f"{path} names {len(twice)} radiographs twice: {first_five(twice)}; keep one row for each"
             raise DataError(msg)
+        if wrong:
+            more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+            msg = f"{path}: {len(wrong)} rows are wrong: {'; '.join(wrong[:5])}{more}. Correct them"
+            raise DataError(msg)
         return facts
+
+    def _label(self, record: Mapping[str, str]) -> str:
+        """The label of a row of the table, or nothing where it is not known.
+
+        Raises:
+            ValueError: It cannot be read, or holds a name that is no class.
+        """
+        if self.label_folders:
+            return ""
+        if self.label_columns is not None:
+            return label_of_flags({column: record[column] for column in self.label_columns}) or ""
+        label = record.get(self.columns["label"], "")
+        return check_label(label, self.classes) if label else ""
+
+    def _check_columns(self, path: Path, present: list[str]) -> None:
+        """Refuse a table that lacks a column that was named."""
+        wanted = [
+            (word, column) for word, column in self.columns.items() if word == "image" or word in self.given_columns
+        ]
+        for word, column in [*wanted, *(("", column) for column in self.label_columns or ())]:
+            if column not in present:
+                near = near_name(column, present)
+                hint = f"; did you mean {near!r}?" if near else ""
+                key = f"columns.{word}=<column>" if word else "label_columns=[<column>, ...]"
+                msg = (
+                    f"{path} has no column {column!r}{hint} Its columns: {', '.join(present) or 'none'}. Name it with "
+                    f"data.sources.{self.name}.{key}"
+                )
+                raise DataError(msg)
+
+
+def _names(key: str, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names as given, or None.
+
+    Raises:
+        ConfigError: It is no list of different names.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str) or not given or len(set(given)) != len(given):
+        msg = f"{key} is {given!r}; it must be a list of at least one name, each once, or null"
+        raise ConfigError(msg)
+    return tuple(given)
+
+
+def _pattern(key: str, text: str | None) -> re.Pattern[str] | None:
+    """A regular expression with a group, or None.
+
+    Raises:
+        ConfigError: It is none, or has no group.
+    """
+    if text is None:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        msg = f"{key}={text!r} is no regular expression ({error}); for names such as P12_3.png: '^(P[0-9]+)_'"
+        raise ConfigError(msg) from error
+    if not pattern.groups:
+        msg = f"{key}={text!r} has no group; put what names the patient in brackets: '^(P[0-9]+)_'"
+        raise ConfigError(msg)
+    return pattern

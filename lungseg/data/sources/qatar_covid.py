@@ -73,7 +73,7 @@ class QatarCovidSource(Source):
         "covid19-radiography-standin",
     )
     home: ClassVar[str] = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database (its own terms)"
-    shares_patients_with: ClassVar[tuple[str, ...]] = ("v7_darwin", "covid_qu_ex")
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("v7_darwin", "covid_qu_ex", "kermany", "nih_chestxray")
     published: ClassVar[str] = "21,165 radiographs: 3616 COVID, 6012 Lung_Opacity, 10,192 Normal, 1345 Viral Pneumonia"
     masks_same_size: ClassVar[bool] = False
 

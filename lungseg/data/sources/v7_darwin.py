@@ -66,7 +66,7 @@ class V7DarwinSource(Source):
         "covid-19-chest-x-ray-dataset",
     )
     home: ClassVar[str] = "https://github.com/v7labs/covid-19-xray-dataset (annotations CC BY 4.0)"
-    shares_patients_with: ClassVar[tuple[str, ...]] = ("qatar_covid", "covid_qu_ex")
+    shares_patients_with: ClassVar[tuple[str, ...]] = ("qatar_covid", "covid_qu_ex", "kermany")
     convention: Convention | None = "with_heart"
     published: ClassVar[str] = "about 6500 radiographs: 5863 of children, 517 with COVID-19; 63 CT slices among them"
 

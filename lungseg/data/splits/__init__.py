@@ -17,6 +17,7 @@ from lungseg.data.splits.listed import ListSplit
 from lungseg.data.splits.mc_sh_paper import McShPaperSplit
 from lungseg.data.splits.official import OfficialSplit
 from lungseg.data.splits.published import PublishedSplit
+from lungseg.data.splits.stratified import StratifiedSplit
 from lungseg.data.splits.two_draws import TwoDrawsSplit
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "OfficialSplit",
     "PublishedSplit",
     "Split",
+    "StratifiedSplit",
     "TwoDrawsSplit",
     "check_subjects",
     "split_hash",

@@ -30,6 +30,14 @@ def test_twelve_bits_become_eight_unless_asked_for(tmp_path, item):
     assert np.array_equal(read(tmp_path / "b.png"), 4095 - item.pixels)
 
 
+def test_a_name_in_jpeg_makes_a_jpeg_of_eight_bits(tmp_path, item):
+    Writer(tmp_path, ("twelve_bit",)).image(tmp_path / "a.jpeg", item)
+    assert (tmp_path / "a.jpeg").read_bytes()[:3] == b"\xff\xd8\xff"
+    pixels = read(tmp_path / "a.jpeg")
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 40))
+    assert np.abs(pixels - item.pixels / 4095 * 255).mean() < 2
+
+
 def test_a_transparent_file_has_four_channels_of_one_picture(tmp_path, item):
     Writer(tmp_path, ()).image(tmp_path / "a.png", item, transparent=True)
     pixels = read(tmp_path / "a.png")

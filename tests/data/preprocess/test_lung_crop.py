@@ -73,3 +73,28 @@ def test_a_left_out_plane_alone_is_no_mask():
 def test_a_negative_margin_is_refused():
     with pytest.raises(ConfigError, match=r"preprocess\.steps\.crop\.margin=-0\.1"):
         LungCrop(margin=-0.1)
+
+
+def guided() -> Prepared:
+    plain = sample()
+    guide = np.zeros((60, 80), np.uint8)
+    guide[30:40, 20:60] = 1
+    return Prepared(plain.image, plain.masks, plain.placement, guide=guide)
+
+
+def test_with_masks_named_the_box_is_that_of_the_lungs_alone():
+    out = LungCrop(margin=0, masks="disk")(guided())
+    assert np.array_equal(out.image, sample().image[30:40, 20:60])
+    assert out.guide.shape == (10, 40)
+    assert out.kept == pytest.approx(400 / 4800)
+
+
+def test_without_masks_named_the_guide_moves_along_and_decides_nothing():
+    out = LungCrop(margin=0)(guided())
+    assert np.array_equal(out.image, sample().image[10:50, 20:60])
+    assert np.array_equal(out.guide, guided().guide[10:50, 20:60])
+
+
+def test_with_masks_named_the_structures_are_no_substitute_for_a_guide_that_is_not_there():
+    with pytest.raises(DataError, match=r"needs a mask of the lungs.*lungs=full"):
+        LungCrop(masks="disk")(sample())

@@ -86,3 +86,14 @@ def test_a_resize_after_a_resize_moves_the_placement_along():
 def test_a_size_that_is_no_height_and_width_is_refused(size):
     with pytest.raises(ConfigError, match=r"preprocess\.steps\.resize\.size"):
         Resize(size=size)
+
+
+def test_a_guide_is_resized_and_letterboxed_with_the_image():
+    guide = np.zeros((8, 16), np.uint8)
+    guide[:, 8:] = 1
+    given = Prepared(guide * np.uint8(200), guide[None], Placement(0, 0, 8, 16), guide=guide)
+    stretched, boxed = Resize(size=(16, 16))(given), Resize(size=(16, 16), mode="letterbox")(given)
+    for out in (stretched, boxed):
+        assert np.array_equal(out.guide, out.masks[0])
+    assert stretched.guide.sum() == 16 * 8
+    assert boxed.guide.sum() == 8 * 8  # bars of 4 rows above and below

@@ -9,8 +9,10 @@ from lungseg.data.phantom.layouts import write_layout
 from lungseg.data.sources.base import check_convention
 from lungseg.data.sources.covid_qu_ex import CovidQuExSource
 from lungseg.data.sources.jsrt import JsrtSource
+from lungseg.data.sources.kermany import KermanySource
 from lungseg.data.sources.mc_sh import McShSource
 from lungseg.data.sources.montgomery import MontgomerySource
+from lungseg.data.sources.nih_chestxray import NihChestXraySource
 from lungseg.data.sources.qatar_covid import QatarCovidSource
 from lungseg.data.sources.shenzhen import ShenzhenSource
 from lungseg.data.sources.v7_darwin import V7DarwinSource
@@ -26,7 +28,11 @@ SOURCES = {
     "v7_darwin_v2": V7DarwinSource,
     "qatar_covid": QatarCovidSource,
     "covid_qu_ex": CovidQuExSource,
+    "kermany": KermanySource,
+    "nih_chestxray": NihChestXraySource,
+    "nih_chestxray_v2020": NihChestXraySource,
 }
+WITHOUT_MASKS = ("kermany", "nih_chestxray", "nih_chestxray_v2020")
 INSIDE = {
     "jsrt_png": "jsrt",
     "mc_sh": "chest-xray-masks-and-labels",
@@ -34,6 +40,8 @@ INSIDE = {
     "v7_darwin_json": "v7-darwin",
     "v7_darwin_v2": "covid-19-chest-x-ray-dataset",
     "covid_qu_ex": "COVID-QU-Ex dataset",
+    "nih_chestxray": "nih-chest-xrays",
+    "nih_chestxray_v2020": "nih-chestxray",
 }
 
 
@@ -102,8 +110,8 @@ def test_inverted_files_are_turned_when_declared(layout, tmp_path):
         source = SOURCES[layout](root=str(root), inverted=inverted)
         index = source.index()
         images.append(source.read_image(index.root, index.rows[0]).pixels.astype(int))
-    # 8-bit files: 255 - round(255 v) and round(255 (1 - v)) may differ by one level
-    assert np.abs(images[0] - images[1]).max() <= 1
+    # 8-bit files: 255 - round(255 v) and round(255 (1 - v)) may differ by one level, and JPEG adds its own loss
+    assert np.abs(images[0] - images[1]).max() <= (4 if layout == "kermany" else 1)
     assert SOURCES[layout](inverted=True).reading() != SOURCES[layout]().reading()
 
 
@@ -158,7 +166,8 @@ def test_radiographs_without_any_masks_may_be_asked_for_structures(tmp_path):
 
 
 def test_every_source_of_lung_masks_says_whether_they_hold_the_part_behind_the_heart(layout):
-    expected = "with_heart" if layout.startswith("v7") else "without_heart"
+    lungs = "with_heart" if layout.startswith("v7") else "without_heart"
+    expected = None if layout in WITHOUT_MASKS else lungs
     assert SOURCES[layout]().convention == expected
 
 

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from lungseg.data.sources.clinical import parse_age, parse_reading, parse_sex, read_lines, read_readings, read_table
+from lungseg.data.sources.clinical import (
+    parse_age,
+    parse_reading,
+    parse_sex,
+    read_cells,
+    read_lines,
+    read_readings,
+    read_records,
+    read_table,
+)
 from lungseg.errors import DataError
 
 
@@ -79,3 +88,13 @@ def test_a_malformed_table_is_refused(tmp_path, text, said):
     with pytest.raises(DataError, match=r"t\.csv") as caught:
         read_table(tmp_path / "t.csv")
     assert said in str(caught.value)
+
+
+def test_records_bear_the_number_of_their_line(tmp_path):
+    (tmp_path / "t.csv").write_bytes("image;sex\r\na.png;F\r\n\r\n;\r\nb.png\r\n".encode("utf-8-sig"))
+    assert read_records(tmp_path / "t.csv") == [(2, {"image": "a.png", "sex": "F"}), (5, {"image": "b.png", "sex": ""})]
+
+
+def test_cells_are_read_as_they_stand_the_header_first(tmp_path):
+    (tmp_path / "t.csv").write_text('a,[x,y]\n"1,5", 2\n')
+    assert read_cells(tmp_path / "t.csv") == [(1, ["a", "[x", "y]"]), (2, ["1,5", "2"])]

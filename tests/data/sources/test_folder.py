@@ -153,3 +153,165 @@ def test_the_convention_of_the_lung_masks_may_be_said(tmp_path):
     assert FolderSource(root=str(tmp_path), convention="with_heart").convention == "with_heart"
     with pytest.raises(ConfigError, match=r"data\.sources\.mine\.convention is 'heart'"):
         FolderSource(root=str(tmp_path), name="mine", convention="heart")
+
+
+def labels(source):
+    return {row["sample_id"].removeprefix("folder/"): row["label"] for row in source.index().rows}
+
+
+def by_folder(root, **options):
+    return FolderSource(root=str(root), images=".", masks={}, label_folders=True, **options)
+
+
+def by_table(root, text, **options):
+    (root / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return FolderSource(root=str(root), masks={}, table="t.csv", **options)
+
+
+def test_the_folder_of_a_radiograph_is_its_label(tmp_path):
+    draw(tmp_path, "normal/a.png", "viral pneumonia/a.png", "viral pneumonia/old/b.png")
+    assert labels(by_folder(tmp_path)) == {
+        "normal/a": "normal",
+        "viral pneumonia/a": "viral pneumonia",
+        "viral pneumonia/old/b": "viral pneumonia",
+    }
+
+
+def test_the_phantoms_class_folders_are_read_and_names_tell_patients(tmp_path):
+    written = write_layout("class_folders", tmp_path, n=9, size=(32, 32))
+    rows = by_folder(written.root, classes=["normal", "lobar", "bilateral"], patient_pattern="/(P[0-9]+)_").index().rows
+    assert len(rows) == 9
+    for row in rows:
+        label, stem = row["sample_id"].removeprefix("folder/").split("/")
+        assert (row["label"], row["subject_id"]) == (label, f"folder/{stem.split('_')[0]}")
+    assert len({row["subject_id"] for row in rows}) < 9
+
+
+def test_a_radiograph_beside_the_class_folders_is_refused(tmp_path):
+    draw(tmp_path, "normal/a.png", "b.png")
+    with pytest.raises(DataError, match="b lies beside the folders of the classes"):
+        by_folder(tmp_path).index()
+
+
+def test_a_folder_that_is_no_class_is_refused_with_a_near_name(tmp_path):
+    draw(tmp_path, "normal/a.png", "normel/b.png")
+    with pytest.raises(DataError, match=r"normel: 'normel' is none of the classes normal, ill \(did you mean 'normal'"):
+        by_folder(tmp_path, classes=["normal", "ill"]).index()
+
+
+def test_a_table_beside_class_folders_gives_patients_and_not_labels(tmp_path):
+    draw(tmp_path, "normal/a.png", "ill/b.png")
+    (tmp_path / "t.csv").write_text("image,patient,label\nnormal/a.png,7,x\nb.png,7,y\n")
+    rows = by_folder(tmp_path, table="t.csv").index().rows
+    assert [(row["label"], row["subject_id"]) for row in rows] == [("ill", "folder/7"), ("normal", "folder/7")]
+
+
+def test_a_name_without_a_patient_in_it_is_refused(tmp_path):
+    draw(tmp_path, "normal/scan.png")
+    with pytest.raises(DataError, match=r"finds no patient in 'normal/scan'"):
+        by_folder(tmp_path, patient_pattern="/(P[0-9]+)_").index()
+
+
+def test_patients_of_the_table_go_before_those_of_the_name(tmp_path):
+    draw(tmp_path, "images/P1_a.png", "images/P2_a.png")
+    source = by_table(tmp_path, "image,patient\nP1_a.png,9\nP2_a.png,\n", patient_pattern="^(P[0-9]+)_")
+    assert [row["subject_id"] for row in source.index().rows] == ["folder/9", "folder/P2"]
+
+
+COLUMNS = ["effusion", "mass", "edema"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "label"),
+    [
+        ("1,0,0", "effusion"),
+        ("1,1,", "effusion|mass|?edema"),
+        ("1.0,0.0,1.0", "effusion|edema"),
+        ("0,0,0", "none"),
+        ("0,,0", "none|?mass"),
+        (",,", None),
+        ("-1,nan,?", None),
+        ("yes,no,False", "effusion"),
+    ],
+)
+def test_columns_of_ones_noughts_and_nothing_make_a_label(tmp_path, cells, label):
+    draw(tmp_path, "images/a.png")
+    source = by_table(tmp_path, f"image,effusion,mass,edema\na.png,{cells}\n", label_columns=COLUMNS)
+    assert labels(source) == {"a": label}
+
+
+def test_the_phantoms_label_table_is_read(tmp_path):
+    written = write_layout("label_table", tmp_path, n=6, size=(32, 32))
+    names = ["effusion", "lobar", "bilateral"]
+    source = FolderSource(root=str(written.root), masks={}, table="labels.csv", label_columns=names)
+    found = labels(source)
+    # effusion is 0, but unknown for every third; the others follow the phantom
+    unknown = ["?effusion" in found[stem].split("|") for stem in written.samples]
+    assert unknown == [False, False, True, False, False, True]
+    assert {label.split("|")[0] for label in found.values()} <= {"none", "lobar", "bilateral"}
+
+
+def test_one_column_may_hold_several_names_and_nothing_where_it_is_not_known(tmp_path):
+    draw(tmp_path, "images/a.png", "images/b.png", "images/c.png")
+    text = "image,label\na.png,mass|edema\nb.png,\nc.png,?mass\n"
+    assert labels(by_table(tmp_path, text, classes=COLUMNS)) == {"a": "mass|edema", "b": None, "c": "?mass"}
+
+
+def test_a_byte_order_mark_and_any_line_end_are_fine(tmp_path):
+    draw(tmp_path, "images/a.png")
+    for end in ("\r\n", "\r", "\n"):
+        text = end.join(["image;effusion;mass;edema", "a.png;1;0;", ""]).encode("utf-8-sig")
+        assert labels(by_table(tmp_path, text, label_columns=COLUMNS)) == {"a": "effusion|?edema"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("image,label\nb.png,mass\na.png,mas\n", {"classes": COLUMNS}, "line 3, a: 'mas' is none of the classes"),
+        ("image,label\nb.png,mass\na.png,mas\n", {"classes": COLUMNS}, "did you mean 'mass'?"),
+        ("image,label\na.png,mass||edema\nb.png,x\n", {}, "line 2, a: the label 'mass||edema' has an empty name"),
+        (
+            "image,effusion,mass,edema\na.png,1,0,0\n\nb.png,1,maybe,0\n",
+            {"label_columns": COLUMNS},
+            "line 4, b: mass: 'maybe' says neither yes nor no",
+        ),
+        ("image,label\r\na.png,x\r\nb.png,x\r\na.png,y\r\n", {}, "twice: a.png (lines 2 and 4)"),
+        ("image,sex\nb.png,F\na.png,X\n", {}, "line 3, a: 'X' is no sex"),
+        ("image,effusion\na.png,1\n", {"label_columns": ["efusion"]}, "did you mean 'effusion'?"),
+    ],
+    ids=["unknown label", "near name", "empty name", "cell", "duplicate id", "sex", "column"],
+)
+def test_what_is_wrong_with_labels_is_told_by_the_line(tmp_path, text, options, said):
+    draw(tmp_path, "images/a.png", "images/b.png")
+    with pytest.raises(DataError, match=r"t\.csv") as caught:
+        by_table(tmp_path, text, **options).index()
+    assert said in str(caught.value)
+
+
+def test_a_bare_name_that_two_radiographs_bear_is_no_name_of_either(tmp_path):
+    draw(tmp_path, "images/p1/a.png", "images/p2/a.png")
+    with pytest.raises(DataError, match=r"2 of 2 radiographs .*no row in t\.csv"):
+        by_table(tmp_path, "image,label\na.png,x\n").index()
+    text = "image,label\np1/a.png,x\np2/a.png,y\n"
+    assert labels(by_table(tmp_path, text)) == {"p1/a": "x", "p2/a": "y"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"label_columns": "mass"}, "label_columns is 'mass'; it must be a list"),
+        ({"label_columns": ["mass"]}, "label_columns has no meaning without data.sources.folder.table"),
+        (
+            {"label_columns": ["mass"], "table": "t.csv", "label_folders": True},
+            "beside data.sources.folder.label_folders",
+        ),
+        ({"classes": ["a", "a"]}, "each once"),
+        ({"patient_pattern": "("}, "is no regular expression"),
+        ({"patient_pattern": "P[0-9]+"}, "has no group"),
+    ],
+    ids=["text", "no table", "both", "twice", "pattern", "group"],
+)
+def test_wrong_options_for_labels_are_refused(options, said):
+    with pytest.raises(ConfigError) as caught:
+        FolderSource(root=".", **options)
+    assert said in str(caught.value)

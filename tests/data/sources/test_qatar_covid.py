@@ -197,3 +197,12 @@ def test_the_real_stand_in_has_160_covid_radiographs_with_masks(real_data):
     with pytest.raises(DataError, match=r"310 of 470 radiographs.*classes=\[COVID\]"):
         QatarCovidSource(search=str(real_data)).index()
     assert len(QatarCovidSource(search=str(real_data), masks=False).index().rows) == 470
+
+
+@pytest.mark.data
+def test_the_real_stand_in_has_three_classes_for_classification(real_data):
+    source = QatarCovidSource(search=str(real_data), classes=["COVID", "Normal", "Viral Pneumonia"], masks=False)
+    found = source.index().rows
+    assert Counter(row["label"] for row in found) == {"covid-19": 160, "normal": 200, "viral pneumonia": 110}
+    assert len({row["subject_id"] for row in found}) == 403
+    assert all(row["masks"] == {} for row in found)
