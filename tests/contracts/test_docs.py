@@ -17,7 +17,7 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.
 
 
 def commands(page: Path) -> list[str]:
-    """Commands of a page, placeholders such as `<time>` filled in; sketches with `...` or a user's own parts left out."""
+    """Commands of a page, placeholders such as `<time>` filled in, without sketches with `...`."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ").replace("data=<name>", "data=jsrt")
     found: list[str] = []
     fenced = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
