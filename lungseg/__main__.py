@@ -10,8 +10,9 @@ import importlib
 import logging
 import os
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 STOPS_A_SWEEP = {75, 130}
 """Exit codes of a job that was stopped from outside: the jobs after it are not started."""
-DISTRIBUTED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -206,19 +206,12 @@ class Job:
         folder = shown(Path(hydra_cfg.runtime.output_dir)) if self.has_folder or in_sweep else None
         values = plain(cfg, self.request.verb, str(folder) if folder else None)
         values["overrides"] = overrides
-        # Lightning starts the other ranks by running sys.argv again: they must get this job's overrides and folder, and
-        # no sweep. With Hydra's runtime in sight it would add the folder of a single run instead.
-        before, ranks = sys.argv, {key: os.environ.get(key) for key in DISTRIBUTED}
+        HydraConfig.instance().cfg = None
         where = [f"hydra.run.dir={quoted(str(folder))}"] if folder else []
         flags = [word for path in self.request.config_dirs for word in ("--config-dir", str(path))]
-        sys.argv = [before[0], self.request.verb, *flags, *overrides, *where, "hydra.mode=RUN"]
-        HydraConfig.instance().cfg = None
-        try:
-            code, error = _guarded(self.request.verb, values, folder)
-        finally:
-            sys.argv = before
-            if in_sweep:
-                _leave_group(ranks)
+        # what other processes of this job are started with: its own overrides and folder, and no sweep
+        words = [self.request.verb, *flags, *overrides, *where, "hydra.mode=RUN"]
+        code, error = _guarded(self.request.verb, values, folder, words)
         outcome = Outcome(tuple(overrides), code, error, folder)
         self.outcomes[number] = outcome
         if (code or in_sweep) and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -228,27 +221,70 @@ class Job:
         return code
 
 
-def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[int, str | None]:
-    """Run a verb; return its exit code and, if it failed, the message."""
+def _guarded(verb: str, values: dict[str, Any], folder: Path | None, words: Sequence[str]) -> tuple[int, str | None]:
+    """Run a verb, in several processes where its configuration asks for them.
+
+    Args:
+        verb: its name.
+        values: its configuration.
+        folder: its run folder, None where it has none.
+        words: the command line that each of several processes gets.
+
+    Returns:
+        The exit code and, if it failed, the message.
+    """
+    from lungseg.cli import processes
     from lungseg.cli.stopping import go_on, stoppable
+    from lungseg.run_folder import is_first_process
 
     try:
+        count = 1 if processes.is_rank() else processes.wanted(values)
+        if count > 1:
+            return _together(verb, folder, words, count)
+        processes.end_with_parent()
+        if not is_first_process():
+            logging.getLogger().setLevel(logging.ERROR)  # the first process says it
         with stoppable():
             command = importlib.import_module(f"lungseg.commands.{verb}")
             _drop_second_handlers()
             return int(command.run(values)), None
     except (Stopped, KeyboardInterrupt) as stop:
         text = f"{str(stop) or 'interrupted'}. {go_on(verb, folder)}"
-        sys.stderr.write(f"{text}\n")
-        return getattr(stop, "exit_code", 130), text
+        code = int(getattr(stop, "exit_code", 130))
+        if processes.is_watched():
+            processes.report(processes.Failure(code, text, time.time()))
+        else:
+            sys.stderr.write(f"{text}\n")
+        return code, text
     except Exception as error:  # a job's fault must not stop the sweep
         known = _known(error, folder)
         _keep_traceback(folder)
-        if known is None:
+        if processes.is_watched():
+            text = traceback.format_exc()
+            failure = processes.Failure(1, text, time.time(), known=False)
+            processes.report(processes.failure_of(known) if known is not None else failure)
+        elif known is None:
             traceback.print_exc()
+        else:
+            complain(known)
+        if known is None:
             return 1, f"{type(error).__name__}: {error}"
-        complain(known)
         return known.exit_code, f"{type(known).__name__}: {known}"
+
+
+def _together(verb: str, folder: Path | None, words: Sequence[str], count: int) -> tuple[int, str | None]:
+    """Run a verb in several processes, and tell what made them fail, once."""
+    from lungseg.cli import processes
+    from lungseg.cli.runs import correct_end
+    from lungseg.cli.stopping import go_on
+
+    failure = processes.run(words, count, go_on=go_on(verb, folder))
+    if failure is None:
+        return 0, None
+    sys.stderr.write(f"{failure.text.rstrip()}\n")
+    if folder is not None:
+        correct_end(folder, failure.code, failure.text)
+    return failure.code, failure.text
 
 
 def _known(error: Exception, folder: Path | None) -> LungsegError | None:
@@ -285,18 +321,6 @@ def _keep_traceback(folder: Path | None) -> None:
             traceback.print_exc(file=file)
     except OSError:
         return  # the disk is what failed; the sentence is shown in any case
-
-
-def _leave_group(ranks: dict[str, str | None]) -> None:
-    """Undo what a distributed job leaves behind, or the next job of the sweep would take itself for a child."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
-    for key, value in ranks.items():
-        if value is None:
-            os.environ.pop(key, None)
-        else:
-            os.environ[key] = value
 
 
 def _after_sweep(job: Job, sweep: Path, *, report: bool) -> int:

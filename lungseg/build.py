@@ -179,7 +179,7 @@ def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[A
         if int(cfg["trainer"]["max_epochs"]) < 1:
             msg = f"trainer.max_epochs={cfg['trainer']['max_epochs']} must be at least 1"
             raise ConfigError(msg)
-    return make(
+    made = make(
         cfg["trainer"],
         "trainer",
         default_root_dir=str(run_dir),
@@ -192,3 +192,10 @@ def trainer(cfg: Config, run_dir: Path, *, callbacks: list[Any], loggers: list[A
         use_distributed_sampler=False,
         log_every_n_steps=1,
     )
+    if cfg["trainer"].get("sync_batchnorm") and made.strategy.root_device.type == "cpu":
+        msg = (
+            "trainer.sync_batchnorm=true needs GPUs: PyTorch joins the statistics of batch norms of several processes "
+            "there only. Set it to false, or take a network with another normalisation"
+        )
+        raise ConfigError(msg)
+    return made

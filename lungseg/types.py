@@ -48,7 +48,7 @@ class Batch(TypedDict):
 
     image: (B, C, H, W) float32, normalised. mask: (B, K, H, W) uint8 in {0, 1}. valid: (B, 1, H, W) uint8, 0 = left
     out of loss and counts. label: (B,) int64, or (B, L) float32 with NaN = unknown. index: (B,) int64, the row of
-    each sample in the samples table.
+    each sample in the samples table. share: the weight of the batch's mean loss beside those of other processes.
     """
 
     image: Tensor
@@ -58,3 +58,4 @@ class Batch(TypedDict):
     index: Tensor
     sample_id: list[str]
     source: list[str]
+    share: NotRequired[float]

@@ -119,26 +119,28 @@ def toy_task(*, scheduler: Any = None, monitor: str = "val/loss", **task: Any) -
 def toy_trainer(folder: Path, *callbacks: Any, epochs: int = 3, **trainer: Any) -> Trainer:
     """A silent trainer with our checkpoints and epoch table."""
     return Trainer(
-        max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False,
+        max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        use_distributed_sampler=False, log_every_n_steps=1, **trainer,
+        use_distributed_sampler=False, log_every_n_steps=1, **{"devices": 1, **trainer},
         callbacks=[EpochTable(), *callbacks, Checkpoints(monitor="val/loss", mode="min")],
     )  # fmt: skip
 
 
-def toy_tester(folder: Path, *callbacks: Any, summarise: Any = None, n_boot: int = 20) -> tuple[Trainer, PerSample]:
+def toy_tester(
+    folder: Path, *callbacks: Any, summarise: Any = None, n_boot: int = 20, **trainer: Any
+) -> tuple[Trainer, PerSample]:
     """A silent trainer for `test` with our per-sample results."""
     folder.mkdir(parents=True, exist_ok=True)
     tester = PerSample(
         postprocess=Postprocess({"threshold": Threshold()}), summarise=summarise or summarised, n_boot=n_boot,
         facts={"checkpoint": {"file": "checkpoints/best.ckpt"}, "trained_on": ["discs"], "trained_run": None},
     )  # fmt: skip
-    trainer = Trainer(
-        default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+    made = Trainer(
+        default_root_dir=str(folder), accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        callbacks=[tester, *callbacks],
+        callbacks=[tester, *callbacks], **{"devices": 1, **trainer},
     )  # fmt: skip
-    return trainer, tester
+    return made, tester
 
 
 def phantom_config(verb: str, run_dir: Path, *overrides: str) -> dict[str, Any]:

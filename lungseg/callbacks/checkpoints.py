@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from lungseg import distributed
 from lungseg.callbacks.checkpoint_file import CheckpointFile
 from lungseg.errors import ConfigError, DivergedError, ResourceError, near_name
 from lungseg.tasks.base import Task
@@ -80,7 +81,11 @@ class Checkpoints(Callback):
         """Write `last.ckpt` when its time has come; not at an epoch's last batch, since its end is written anyway."""
         if self.every_minutes is None or trainer.is_last_batch:
             return
-        if time.monotonic() - self._last_save >= 60 * self.every_minutes:
+        due = time.monotonic() - self._last_save >= 60 * self.every_minutes
+        # several processes write together, so they have to come to the same answer at the same step
+        if distributed.processes() > 1 and (batch_idx + 1) % distributed.AGREE_EVERY:
+            return
+        if distributed.any_says(due):
             self.save_last(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -166,6 +171,7 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(waiting, weights_only=weights_only)
             if trainer.is_global_zero:
                 waiting.replace(path)
+            distributed.wait_for_all()
         except OSError as error:
             with suppress(OSError):
                 waiting.unlink()

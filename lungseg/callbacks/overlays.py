@@ -40,7 +40,9 @@ class Overlays(Callback):
         """Send validation overlays to the loggers that take pictures."""
         last = trainer.current_epoch + 1 == trainer.max_epochs
         due = last or trainer.current_epoch % self.every_epochs == 0
-        if trainer.sanity_checking or not due or not self.logged or not isinstance(pl_module, SegmentationTask):
+        if trainer.sanity_checking or not due or not self.logged or not trainer.is_global_zero:
+            return
+        if not isinstance(pl_module, SegmentationTask):
             return
         takers = [logger for logger in trainer.loggers if type(logger).__name__ in ("WandbLogger", "TensorBoardLogger")]
         data = datamodule_of(trainer)

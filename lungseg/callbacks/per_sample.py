@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lungseg import distributed
 from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import DataError
 from lungseg.metrics.boundary import Boundary
@@ -59,7 +60,7 @@ class PerSample(Callback):
         self.facts = facts
         self.boundary = boundary
         self.frame: pd.DataFrame | None = None
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[int, list[dict[str, Any]]]] = []
         self._began = 0.0
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,7 +80,7 @@ class PerSample(Callback):
         data = datamodule_of(trainer)
         logits: Tensor = outputs
         for planes, position in zip(logits.float().cpu().numpy(), batch["index"].tolist(), strict=True):
-            self._rows += self._measured(data, planes, position)
+            self._rows.append((position, self._measured(data, planes, position)))
 
     def _measured(self, data: LungDataModule, logits: NDArray[np.float32], position: int) -> list[dict[str, Any]]:
         """Measure one image: a row for each structure."""
@@ -125,15 +126,20 @@ class PerSample(Callback):
         ]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write both files.
+        """Write both files; of several processes the first one does, with the images of all.
 
         Raises:
             DataError: nothing was tested.
         """
-        if not self._rows:
+        found = [image for images in distributed.gather(self._rows) for image in images]
+        if not found:
             raise nothing_tested()
+        if not distributed.is_first():
+            return
         data = datamodule_of(trainer)
-        self.frame = _with_measures(pd.DataFrame(self._rows).astype({"age": np.float64}))
+        found.sort(key=lambda image: image[0])
+        rows = [row for _, image in found for row in image]
+        self.frame = _with_measures(pd.DataFrame(rows).astype({"age": np.float64}))
         result = {
             **self.facts,
             "grid": "published",

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lungseg import distributed
 from lungseg.callbacks.per_sample import Summarise, datamodule_of, nothing_tested, write_results
 from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import DataError
@@ -53,7 +54,7 @@ class PerSampleClasses(Callback):
         self.thresholds = dict.fromkeys(self.classes, 0.5) | dict(thresholds or {})
         self.frame: pd.DataFrame | None = None
         self.parts: dict[str, Any] = {}
-        self._frames: list[pd.DataFrame] = []
+        self._frames: list[tuple[NDArray[np.int64], pd.DataFrame]] = []
         self._began = 0.0
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,7 +84,8 @@ class PerSampleClasses(Callback):
                 "with trainer.precision=32-true, or train again with a lower optimizer.lr"
             )
             raise DataError(msg)
-        self._frames.append(self._measured(datamodule_of(trainer), found, batch["index"].numpy(force=True)))
+        at = batch["index"].numpy(force=True)
+        self._frames.append((at, self._measured(datamodule_of(trainer), found, at)))
 
     def _measured(self, data: LungDataModule, logits: NDArray[np.float32], at: NDArray[np.int64]) -> pd.DataFrame:
         """Return a row for each image."""
@@ -103,15 +105,19 @@ class PerSampleClasses(Callback):
         ).astype({"age": np.float64})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write both files.
+        """Write both files; of several processes the first one does, with the images of all.
 
         Raises:
             DataError: nothing was tested.
         """
-        if not self._frames:
+        found = [batch for batches in distributed.gather(self._frames) for batch in batches]
+        if not found:
             raise nothing_tested()
+        if not distributed.is_first():
+            return
         data = datamodule_of(trainer)
-        self.frame = pd.concat(self._frames, ignore_index=True)
+        order = np.argsort(np.concatenate([at for at, _ in found]), kind="stable")
+        self.frame = pd.concat([frame for _, frame in found], ignore_index=True).iloc[order].reset_index(drop=True)
         self.parts = self.summarise(
             self.frame,
             kind=self.kind,

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lungseg import distributed
 from lungseg.callbacks.per_sample import datamodule_of
 from lungseg.errors import ConfigError, near_name
 from lungseg.postprocess.chain import Postprocess
@@ -97,13 +98,13 @@ class PostprocessChoice(Callback):
         try:
             if self._first in self.search:
                 by_value = ThresholdSearch(num_classes=len(data.store.structures))
-                self._pass(trainer, module, by_value.update)
+                self._pass(trainer, module, by_value)
                 threshold, dice = by_value.best()
                 steps[self._first] = Threshold(value=threshold)
                 tried[f"{self._first}={threshold:g}"] = dice
             subsets = self._subsets(steps)
             by_subset = PostprocessSearch(candidates={name: list(chain.values()) for name, chain in subsets.items()})
-            self._pass(trainer, module, by_subset.update)
+            self._pass(trainer, module, by_subset)
         finally:
             callbacks.remove(self)
         best, dice = by_subset.best()
@@ -131,15 +132,19 @@ class PostprocessChoice(Callback):
             )
             self._n += 1
 
-    def _pass(self, trainer: Trainer, module: LightningModule, update: Update) -> None:
+    def _pass(self, trainer: Trainer, module: LightningModule, search: ThresholdSearch | PostprocessSearch) -> None:
         """Let the trainer's test loop serve the validation part: its `predict` replaces our sampler by its own."""
         data = datamodule_of(trainer)
         parts, data.test_parts = data.test_parts, ("val",)
-        self._update, self._n = update, 0
+        self._update, self._n = search.update, 0
         try:
             trainer.test(module, datamodule=data, verbose=False)
         finally:
             self._update, data.test_parts = None, parts
+        seen = distributed.gather((self._n, search.sums()))
+        self._n = sum(n for n, _ in seen)
+        others: list[Any] = [sums for rank, (_, sums) in enumerate(seen) if rank != trainer.global_rank]
+        search.merge(others)
 
     def _subsets(self, steps: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Name -> chain for every way to leave out searched steps; the fullest comes first and wins among equals."""

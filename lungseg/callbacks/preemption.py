@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lungseg import distributed
 from lungseg.callbacks.checkpoints import Checkpoints
 from lungseg.errors import PreemptedError
 
@@ -21,7 +22,8 @@ class Preemption(Callback):
     """Stops the run at the next step after a signal, with its state saved (exit code 75).
 
     The handler only sets a flag: saving inside a signal handler can meet a half-done step and hang. A second signal
-    ends the run at once; the last written checkpoint stays.
+    ends the run at once; the last written checkpoint stays. Of several processes any one may get the signal: they ask
+    one another every few steps and between epochs, and stop at the same step.
     """
 
     def __init__(self) -> None:
@@ -37,23 +39,29 @@ class Preemption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop; at an epoch's last batch wait for its validation."""
-        if self.received is not None and not trainer.is_last_batch:
+        if trainer.is_last_batch or (distributed.processes() > 1 and (batch_idx + 1) % distributed.AGREE_EVERY):
+            return
+        if self._agreed():
             self._stop(trainer, between_epochs=False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and stop between two epochs."""
-        if self.received is not None:
+        if self._agreed():
             self._stop(trainer, between_epochs=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is over: stop before the test if a signal came in its last epoch; give the signals back."""
-        if self.received is not None:
+        if self._agreed():
             self._stop(trainer, between_epochs=True)
         self._restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the signals back."""
         self._restore()
+
+    def _agreed(self) -> bool:
+        """Tell whether a signal has come, to this process or to another one."""
+        return distributed.any_says(self.received is not None)
 
     def _note(self, number: int, frame: object) -> None:
         name = signal.Signals(number).name

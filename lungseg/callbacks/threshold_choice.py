@@ -9,6 +9,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
+from lungseg import distributed
 from lungseg.callbacks.per_sample import datamodule_of
 from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import ConfigError
@@ -54,9 +55,12 @@ class ThresholdChoice(Callback):
         finally:
             callbacks.remove(self)
             data.test_parts = parts
+        found = [seen for each in distributed.gather((self._logits, self._at)) for seen in zip(*each, strict=True)]
+        at = np.concatenate([positions for _, positions in found])
+        order = np.argsort(at, kind="stable")
         # as they are kept in results, so that a threshold parts what it was chosen to part
-        chances = probabilities(np.concatenate(self._logits), "multilabel").astype(np.float32)
-        return self.chooser(chances, data.truth_at(np.concatenate(self._at)), classes=data.classes)
+        chances = probabilities(np.concatenate([logits for logits, _ in found])[order], "multilabel").astype(np.float32)
+        return self.chooser(chances, data.truth_at(at[order]), classes=data.classes)
 
     @staticmethod
     def require(data: LungDataModule) -> None:

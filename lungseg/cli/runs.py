@@ -177,6 +177,22 @@ def record_end(folder: Path, verb: str, outcome: Outcome) -> None:
         return  # the disk is what failed; the message on the screen has said so
 
 
+def correct_end(folder: Path, code: int, error: str) -> None:
+    """Put the first cause into the `status.json` of a run of several processes.
+
+    The process that writes it may have been ended before it could, or know only that another one is gone.
+    """
+    found = status(folder)
+    if not found or found.get("state") == "done":
+        return
+    error = error.strip().splitlines()[-1] if error.startswith("Traceback") else error
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    state = {75: "interrupted", 130: "interrupted", 5: "diverged"}.get(code, "failed")
+    content = {**found, "state": state, "exit_code": code, "error": error, "ended": found.get("ended") or now}
+    with suppress(OSError):
+        (folder / "status.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def outcomes_of(sweep: Path) -> list[Outcome]:
     """Read how the jobs of a sweep ended, for launchers that run them in other processes."""
     found = []

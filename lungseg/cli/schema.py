@@ -82,6 +82,7 @@ class EvaluateSchema(VerbSchema):
     batch_size: int | None = MISSING
     num_workers: int = MISSING
     device: str = MISSING
+    devices: int = MISSING
     threshold: float | None = MISSING
     report: bool = MISSING
     allow_leakage: bool = MISSING

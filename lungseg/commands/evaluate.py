@@ -9,10 +9,10 @@ from typing import Any
 
 from lungseg import build, checkpoint
 from lungseg.callbacks.overlays import Overlays
-from lungseg.commands.train import cores, describe, log_headline, store_progress, write_data
+from lungseg.commands.train import cores, describe, log_headline, require_enough, store_progress, write_data
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
-from lungseg.run_folder import recording, write_json
+from lungseg.run_folder import is_first_process, recording, write_json
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def run(cfg: dict[str, Any]) -> int:
     merged = with_checkpoint(cfg, loaded)
     with recording(merged) as folder:
         evaluate(merged, loaded, folder)
-    if cfg["report"]:
+    if cfg["report"] and is_first_process():
         from lungseg.report.html import write_report
 
         log.info("report: %s", write_report([folder], folder))
@@ -69,7 +69,7 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
         chain = merged["postprocess"]["steps"]
         merged["postprocess"] = {"steps": {**chain, first: {"_target_": THRESHOLD, "value": cfg["threshold"]}}}
     steady = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
-    merged["trainer"] = {**steady, **_where(cfg["device"])}
+    merged["trainer"] = {**steady, **_where(cfg["device"], int(cfg.get("devices") or 1))}
     return merged
 
 
@@ -113,12 +113,23 @@ def thresholds_of(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[st
     return dict.fromkeys(loaded.record["classes"], float(asked))
 
 
-def _where(device: str) -> dict[str, Any]:
-    """Return the trainer's keys for a device name."""
+def _where(device: str, count: int) -> dict[str, Any]:
+    """Return the trainer's keys for a device name and a number of devices.
+
+    Raises:
+        ConfigError: several devices are asked for, and one of them by its number.
+    """
     chosen = pick_device(device)
-    if chosen.type == "cuda":
-        return {"accelerator": "gpu", "devices": [chosen.index or 0], "strategy": "auto"}
-    return {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
+    if count > 1 and chosen.index is not None:
+        msg = f"device={device} names one device, and devices={count} asks for several; set device=cuda"
+        raise ConfigError(msg)
+    gpu = chosen.type == "cuda"
+    devices = [chosen.index or 0] if gpu and count == 1 else count
+    # statistics of batch norms are joined in training only, and an evaluation runs on one machine
+    return {
+        "accelerator": "gpu" if gpu else "cpu", "devices": devices, "strategy": "ddp" if count > 1 else "auto",
+        "sync_batchnorm": False, "num_nodes": 1,
+    }  # fmt: skip
 
 
 def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -> None:
@@ -137,10 +148,12 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint(*cfg["test_parts"])
     refuse_seen(cfg, loaded, data)
-    write_data(folder, module, data.facts)
+    if is_first_process():
+        write_data(folder, module, data.facts)
     task = build.task(cfg, counts=loaded.record.get("class_counts"))
     checkpoint.load_weights(task, loaded)
-    write_json(folder / "model.json", describe(task.model, module.store.size))
+    if is_first_process():
+        write_json(folder / "model.json", describe(task.model, module.store.size))
     home = loaded.path.parents[1]
     facts = {
         "checkpoint": {
@@ -155,6 +168,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
     }
     tester = build.tester(cfg, facts=facts, thresholds=thresholds)
     trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays()], loggers=[])
+    require_enough(module, trainer.world_size, *cfg["test_parts"])
     trainer.test(task, datamodule=module, verbose=False)
     log_headline(tester)
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from lungseg import __version__, build, checkpoint
+from lungseg import __version__, build, checkpoint, distributed
 from lungseg.callbacks.checkpoint_file import CheckpointFile
 from lungseg.callbacks.per_sample import PerSample
 from lungseg.callbacks.per_sample_classes import PerSampleClasses
@@ -23,7 +23,8 @@ from lungseg.errors import CheckpointError, ConfigError
 from lungseg.metrics.thresholds import LabelThreshold
 from lungseg.models.cost import count_macs
 from lungseg.models.statistics import slow_statistics
-from lungseg.run_folder import recording, refuse_small_disk, take_up, write_json, writing
+from lungseg.run_folder import is_first_process, recording, refuse_small_disk, take_up, write_json, writing
+from lungseg.types import Part
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def run(cfg: dict[str, Any]) -> int:
     resumed = _state(cfg, Path(cfg["run_dir"]))
     with recording(cfg) as folder:
         train(cfg, folder, resumed)
-    if cfg["report"]:
+    if cfg["report"] and is_first_process():
         from lungseg.report.html import write_report
 
         path = write_report([folder], folder)
@@ -83,8 +84,9 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
     refuse_small_disk(folder, weights=sum(p.numel() * p.element_size() for p in task.parameters()))
     if cfg.get("resume"):
         take_up(cfg, folder)
-    write_data(folder, module, data.facts)
-    write_json(folder / "model.json", describe(task.model, module.store.size))
+    if is_first_process():
+        write_data(folder, module, data.facts)
+        write_json(folder / "model.json", describe(task.model, module.store.size))
     callbacks = build.callbacks(cfg)
     if not len(module.positions("val")):
         for name, callback in callbacks.items():
@@ -97,14 +99,19 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         cfg = {**cfg, "trainer": {**cfg["trainer"], "limit_val_batches": 0}}
     loggers = build.loggers(cfg, folder)
     trainer = build.trainer(cfg, folder, callbacks=list(callbacks.values()), loggers=loggers)
+    require_enough(module, trainer.world_size, "train", "val", *(cfg["test_parts"] if cfg["test"] != "none" else ()))
+    if trainer.world_size > 1:
+        say_processes(cfg, task, module, trainer.world_size)
     try:
         for logger in loggers:
             logger.log_hyperparams(_for_loggers(cfg))
-        if resumed is None and (said := slow_statistics(task.model, planned_steps(cfg, module))):
+        steps = planned_steps(cfg, module, trainer.world_size)
+        if resumed is None and (said := slow_statistics(task.model, steps)):
             log.warning("%s", said)
         log.info("training %s on %s", cfg["name"], ", ".join(data.facts["sources"]))
         trainer.fit(task, datamodule=module, ckpt_path=str(resumed.path) if resumed else None, weights_only=True)
         if choice is not None or limits is not None or cfg["test"] != "none":
+            distributed.wait_for_all()
             path = _tested(cfg, folder)
             chosen = checkpoint.load(path)
             checkpoint.load_weights(task, chosen)
@@ -119,9 +126,43 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         close(loggers)
 
 
-def planned_steps(cfg: dict[str, Any], module: Any) -> int:
-    """Return the optimiser steps of a whole training on one device."""
-    batches: int = math.ceil(len(module.positions("train")) / module.batch_size)
+def require_enough(module: Any, processes: int, *parts: Part) -> None:
+    """Raise when a part has fewer images than there are processes.
+
+    Raises:
+        ConfigError: names the part.
+    """
+    for part in dict.fromkeys(parts):
+        n = len(module.positions(part))
+        if 0 < n < processes:
+            msg = (
+                f"the {part} part has {n} images and there are {processes} processes, of which each needs one. Set "
+                f"trainer.devices to {n} or fewer, or give the part more images (split group)"
+            )
+            raise ConfigError(msg)
+
+
+def say_processes(cfg: dict[str, Any], task: Any, module: Any, n: int) -> None:
+    """Log what n processes make of a batch, and warn of what is then not as in one process."""
+    log.info("%d processes with batches of %d: %d images a step", n, module.batch_size, n * module.batch_size)
+    pooled = any(getattr(part, "per_image", True) is False for part in task.loss.modules())
+    apart = sum(type(layer).__name__.startswith("BatchNorm") for layer in task.model.modules())
+    if apart and not cfg["trainer"].get("sync_batchnorm"):
+        log.warning(
+            "%d batch norms take their statistics from the %d images of one process, so results differ from those of "
+            "one process with %d. On GPUs trainer.sync_batchnorm=true joins them",
+            apart, module.batch_size, n * module.batch_size,
+        )  # fmt: skip
+    if pooled:
+        log.warning(
+            "the loss pools the %d images of one process, so results differ from those of one process with %d",
+            module.batch_size, n * module.batch_size,
+        )  # fmt: skip
+
+
+def planned_steps(cfg: dict[str, Any], module: Any, processes: int = 1) -> int:
+    """Return the optimiser steps of a whole training."""
+    batches: int = math.ceil(len(module.positions("train")) / (module.batch_size * processes))
     return batches * int(cfg["trainer"].get("max_epochs", 1)) // int(cfg["trainer"].get("accumulate_grad_batches", 1))
 
 
@@ -142,6 +183,8 @@ def keep_choice(cfg: dict[str, Any], folder: Path, path: Path, choice: Choice) -
     if choice.threshold is not None:
         steps[choice.steps[0]]["value"] = choice.threshold
     cfg = {**cfg, "postprocess": {**cfg["postprocess"], "steps": steps}}
+    if not is_first_process():
+        return cfg
     said = {"steps": steps, "dice": choice.dice, "n": choice.n, "part": "val", "candidates": choice.candidates}
     write_json(folder / "postprocess.json", said)
     content = checkpoint.load(path).content
@@ -165,6 +208,8 @@ def keep_thresholds(folder: Path, path: Path, found: Mapping[str, LabelThreshold
         The threshold of each label.
     """
     thresholds = {name: each.threshold for name, each in found.items()}
+    if not is_first_process():
+        return thresholds
     write_json(folder / "thresholds.json", {"part": "val", "labels": {name: asdict(of) for name, of in found.items()}})
     content = checkpoint.load(path).content
     content["lungseg"]["thresholds"] = thresholds

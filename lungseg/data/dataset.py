@@ -47,7 +47,7 @@ class StoreDataset(Dataset[dict[str, Any]]):
         return len(self.table)
 
     def __getitems__(self, batch: EpochBatch) -> dict[str, Any]:
-        """Gather a batch: image (B, 1, H, W) uint8 | uint16, mask (B, K, H, W) uint8, index, sample_id, source.
+        """Gather a batch: image (B, 1, H, W) uint8 | uint16, mask (B, K, H, W) uint8, index, sample_id, source, share.
 
         Where a sample of the table leaves pixels out, every batch has valid (B, 1, H, W) uint8; with labels it has
         label (B,) int64 or (B, L) float32; without structures it has no mask.
@@ -63,6 +63,7 @@ class StoreDataset(Dataset[dict[str, Any]]):
             "index": torch.from_numpy(positions),
             "sample_id": sample_ids,
             "source": self.table.column("source").take(positions).to_pylist(),
+            "share": batch.share,
         }
         if self.labels is not None:
             out["label"] = torch.from_numpy(self.labels[positions])

@@ -11,10 +11,19 @@ from torch.utils.data import Sampler
 
 
 class EpochBatch(NamedTuple):
-    """The samples of one batch, with the epoch that seeds their augmentation."""
+    """The samples of one process's batch.
+
+    Attributes:
+        epoch: seeds their augmentation.
+        positions: (B,) int64, rows of the samples table.
+        share: what the mean loss of these samples counts for when the processes take the mean of theirs, so that every
+            sample of the step counts the same: processes x B / samples of the step. 0 = the sample only keeps the
+            process in step with the others and counts nowhere.
+    """
 
     epoch: int
     positions: NDArray[np.int64]
+    share: float = 1.0
 
 
 class EpochSampler(Sampler[EpochBatch]):
@@ -33,7 +42,9 @@ class EpochSampler(Sampler[EpochBatch]):
         limit: the trainer's `limit_train_batches`: at most this many batches an epoch (int) or this share (float).
         repeat: every epoch has the batches of the first one (the trainer's `overfit_batches`).
         rank: this process.
-        world_size: processes; batch i of the global order is cut into `world_size` neighbouring pieces.
+        world_size: processes; batch i of the global order is cut into `world_size` neighbouring pieces whose sizes
+            differ by one at most. When a training batch has fewer samples than there are processes, those without
+            one get the first sample with a share of 0; without `shuffle` they get no batch.
         weights: (N,) float64 >= 0 beside `positions`; an epoch then draws N samples with replacement, each with a
             probability in proportion to its weight. None draws each sample once. Without `shuffle` they play no part.
 
@@ -74,8 +85,11 @@ class EpochSampler(Sampler[EpochBatch]):
         self.epoch_batches = min(self.batches, wanted)
 
     def __len__(self) -> int:
-        """Return the number of batches that all samples fill; the trainer applies its own limit to it."""
-        return self.batches
+        """Return the number of this process's batches in an epoch; the trainer applies its own limit to it."""
+        wide = self.batch_size * self.world_size
+        rest = len(self.positions) - (self.batches - 1) * wide
+        none_left = not self.shuffle and self.batches > 0 and rest <= self.rank
+        return self.batches - none_left
 
     def __iter__(self) -> Iterator[EpochBatch]:
         """Yield the rest of the epoch that the run stands in."""
@@ -94,6 +108,9 @@ class EpochSampler(Sampler[EpochBatch]):
                 order = draw.choice(self.positions, size=len(self.positions), replace=True, p=chances)
         wide = self.batch_size * self.world_size
         for batch in range(start, self.epoch_batches):
-            piece = order[batch * wide : (batch + 1) * wide]
-            share = -(-len(piece) // self.world_size)
-            yield EpochBatch(epoch, piece[self.rank * share : (self.rank + 1) * share])
+            step = order[batch * wide : (batch + 1) * wide]
+            piece = np.array_split(step, self.world_size)[self.rank]
+            if len(piece):
+                yield EpochBatch(epoch, piece, self.world_size * len(piece) / len(step))
+            elif self.shuffle:
+                yield EpochBatch(epoch, step[:1], 0.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Step = Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]]
+Sums = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None
 
 
 class PostprocessSearch:
@@ -87,6 +88,20 @@ class PostprocessSearch:
             defined = size > 0
             self._sums[i] += np.divide(2 * overlap, size, out=np.zeros(structures), where=defined)
             self._defined[i] += defined
+
+    def sums(self) -> Sums:
+        """Return what was added up so far: sums and counts of the Dice, (candidates, K) each; None of no image."""
+        return None if self._sums is None else (self._sums, self._defined)
+
+    def merge(self, others: Iterable[Sums]) -> None:
+        """Add the images of searches of other processes, given by their `sums`."""
+        for other in others:
+            if other is None:
+                continue
+            if self._sums is None:
+                self._sums, self._defined = np.zeros_like(other[0]), np.zeros_like(other[1])
+            self._sums = self._sums + other[0]
+            self._defined = self._defined + other[1]
 
     def dice(self) -> dict[str, float]:
         """Return the mean Dice of each candidate; NaN where no image defines one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 _STEPS = 100
+Sums = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
 class ThresholdSearch:
@@ -74,6 +76,16 @@ class ThresholdSearch:
             defined = size > 0
             self._sums[k] += np.divide(2 * tp, size, out=np.zeros(_STEPS + 1), where=defined)
             self._defined[k] += defined
+
+    def sums(self) -> Sums:
+        """Return what was added up so far: sums and counts of the Dice, (K, 101) each."""
+        return self._sums, self._defined
+
+    def merge(self, others: Iterable[Sums]) -> None:
+        """Add the images of searches of other processes, given by their `sums`."""
+        for sums, defined in others:
+            self._sums = self._sums + sums
+            self._defined = self._defined + defined
 
     def dice(self) -> npt.NDArray[np.float64]:
         """Return the mean Dice at each threshold, (101,) float64; NaN where no image defines one."""

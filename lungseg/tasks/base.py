@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lungseg import distributed
 from lungseg.errors import ConfigError, DivergedError, near_name
 from lungseg.types import Batch, MemoryFormat
 
@@ -48,7 +50,8 @@ class Task(LightningModule):
     """Base of the tasks: handed a network, a loss and an optimiser, it runs the steps.
 
     A subclass says with `loss_of`, `take` and `check_outputs` what its batches mean. The values of an epoch are the
-    loss, its mean over images, and those of `running`.
+    loss, its mean over images, and those of `running`. Of several processes the values are those of all images
+    together, and the gradient is that of their mean loss, whatever number of them each process has.
 
     `epoch_values` holds the values of the epoch that just ended, named `train/<value>` and `val/<value>`; callbacks
     read them from there. `record` is the plain dict that goes into every checkpoint under the key `lungseg`.
@@ -121,23 +124,26 @@ class Task(LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of images (B, C, H, W)."""
-        logits: Tensor = self.model(image)
+        # of weights in another precision (trainer.precision=64-true, bf16-true); mixed precision keeps float32 here
+        logits: Tensor = self.model(image.to(self.dtype))
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; its images go to the epoch's running values."""
+        """Return the loss of a batch by its share; its images go to the epoch's running values."""
         logits = self.forward(batch["image"])
         self.check_outputs(logits, batch)
         loss = self.loss_of(logits, batch)
         self.guard(loss, batch)
-        self.add_loss(loss, len(logits))
-        self.take(self._train, logits.detach(), batch)
-        return loss
+        share = batch.get("share", 1.0)
+        if share:
+            self.add_loss(loss, len(logits))
+            self.take(self._train, logits.detach(), batch)
+        return loss if share == 1.0 else loss * share
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After the last batch of an epoch, take the running values before validation begins."""
         if self.trainer.is_last_batch:
-            values = {"loss": self.mean_loss(), **self._train.compute()}
+            values = {"loss": self.mean_loss(), **self._of_all(self._train).compute()}
             self.epoch_values = {f"train/{name}": value for name, value in values.items()}
 
     def on_validation_epoch_start(self) -> None:
@@ -155,13 +161,23 @@ class Task(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the values of the validation."""
-        seen = len(self._val)
-        total = float(torch.stack(self._val_loss).sum()) if self._val_loss else math.nan
-        values = {"loss": total / seen if seen else math.nan, **self._val.compute()}
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        total = torch.stack(self._val_loss).sum() if self._val_loss else zero
+        values = {"loss": _mean(*_summed(total, len(self._val))), **self._of_all(self._val).compute()}
         named = {f"val/{name}": value for name, value in values.items()}
         self.epoch_values.update(named)
-        # callbacks that watch a value find it among the trainer's metrics; writing it out is EpochTable's work
-        self.log_dict(named, logger=False, batch_size=1)
+        # callbacks that watch a value find it among the trainer's metrics; writing it out is EpochTable's work. All
+        # processes have the same values; Lightning wants to be told to join them nevertheless
+        self.log_dict(named, logger=False, batch_size=1, sync_dist=distributed.processes() > 1)
+
+    @staticmethod
+    def _of_all(running: Running) -> Running:
+        """Return the images of all processes; `running` itself keeps those of this one."""
+        if distributed.processes() == 1:
+            return running
+        whole = copy.deepcopy(running)
+        whole.load_state_dict({name: distributed.join(rows) for name, rows in running.state_dict().items()})
+        return whole
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the logits of a batch, float32."""
@@ -287,22 +303,34 @@ class Task(LightningModule):
         self._loss_count += size
 
     def mean_loss(self) -> float:
-        """Return the mean loss per image of the epoch so far; NaN before the first batch."""
-        return float(self._loss_sum) / self._loss_count if self._loss_count else math.nan
+        """Return the mean loss per image of the epoch so far, over all processes; NaN before the first batch."""
+        return _mean(*_summed(self._loss_sum, self._loss_count))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the record, and the sums and images of a running epoch."""
         checkpoint["lungseg"] = self.record
+        total, count = _summed(self._loss_sum, self._loss_count)
         checkpoint["running"] = {
-            "loss_sum": float(self._loss_sum),
-            "loss_count": self._loss_count,
-            self.running_key: self._train.state_dict(),
+            "loss_sum": total,
+            "loss_count": count,
+            self.running_key: self._of_all(self._train).state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the sums and images of an epoch that was cut off."""
-        running = checkpoint.get("running", {})
+        """Take up the sums and images of an epoch that was cut off; of several processes the first one takes all."""
+        running = checkpoint.get("running", {}) if self.global_rank == 0 else {}
         self._loss_sum = torch.tensor(running.get("loss_sum", 0.0), dtype=torch.float64, device=self.device)
         self._loss_count = int(running.get("loss_count", 0))
         if self.running_key in running:
             self._train.load_state_dict(running[self.running_key])
+
+
+def _summed(total: Tensor, count: int) -> tuple[float, int]:
+    """Add up the float64 sums and the counts of all processes."""
+    sums = distributed.join(torch.stack([total, total.new_tensor(count)])[None])
+    of_all, counted = sums.sum(dim=0).tolist()
+    return of_all, int(counted)
+
+
+def _mean(total: float, count: int) -> float:
+    return total / count if count else math.nan
