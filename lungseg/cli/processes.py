@@ -209,7 +209,7 @@ def _watch(started: Sequence[subprocess.Popen[bytes]]) -> dict[int, float]:
     """
     died: dict[int, float] = {}
     deadline = None
-    while any(process.poll() is None for process in started):
+    while None in [process.poll() for process in started]:
         for rank, process in enumerate(started):
             if process.returncode and rank not in died:
                 died[rank] = time.time()
