@@ -185,9 +185,10 @@ def _values() -> Any:
     from lightning.pytorch import Callback
 
     class Values(Callback):
-        epochs: list[dict[str, float]] = []
+        def __init__(self) -> None:
+            self.epochs: list[dict[str, float]] = []
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            self.epochs = [*self.epochs, dict(pl_module.epoch_values)]
+            self.epochs.append(dict(pl_module.epoch_values))
 
     return Values()
