@@ -49,11 +49,24 @@ def shown(image: NDArray[Any], height: int) -> NDArray[np.uint8]:
     """
     grey = image if image.ndim == 2 else image.mean(axis=2)
     low, high = np.percentile(grey, (0.5, 99.5))
-    levels = np.clip((grey.astype(np.float32) - low) / max(float(high - low), 1.0) * 255, 0, 255).astype(np.uint8)
+    stretched = np.clip((grey.astype(np.float32) - low) / max(float(high - low), 1.0) * 255, 0, 255).astype(np.uint8)
     width = round(height * grey.shape[1] / grey.shape[0])
     shrinks = height <= grey.shape[0]
-    scaled = cv2.resize(levels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    scaled = cv2.resize(stretched, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return np.ascontiguousarray(cv2.cvtColor(scaled, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def levels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an image in 8 bits over the whole scale of its depth, so that contrast and brightness show as they are.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8 or uint16.
+
+    Returns:
+        (H, W) uint8.
+    """
+    grey = image.astype(np.float32) if image.ndim == 2 else image.mean(axis=2, dtype=np.float32)
+    return np.asarray(np.rint(grey * (255 / np.iinfo(image.dtype).max)), np.uint8)
 
 
 def draw_outlines(picture: NDArray[np.uint8], masks: NDArray[np.bool_] | None, colour: tuple[int, int, int]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
+from lungseg.callbacks.per_sample_classes import PerSampleClasses
 from lungseg.data.datamodule import LungDataModule
 from lungseg.data.io import Radiograph
 from lungseg.data.labels import encode_table, leave_out_unknown
@@ -18,6 +20,7 @@ from lungseg.data.normalize import Normalize
 from lungseg.data.preprocess.resize import Resize
 from lungseg.data.store import Store
 from lungseg.data.table import SamplesTable
+from lungseg.metrics.classification_summary import summarise_classes
 from lungseg.tasks.classification import ClassificationTask
 from lungseg.types import Kind, Row
 from tests.toy import DiscSource
@@ -150,3 +153,22 @@ def classes_config(
     }  # fmt: skip
     lines = [*small[verb], f"paths.outputs={outputs}", f"paths.store={outputs / 'store'}", *overrides]
     return compose(verb, lines, run_dir=str(run_dir))
+
+
+class Tester(NamedTuple):
+    """A trainer that tests, and what keeps its results; None where nothing does."""
+
+    trainer: Trainer
+    results: PerSampleClasses | None
+
+
+def class_tester(folder: Path, *callbacks: Callback, kind: Kind = "multiclass", results: bool = True) -> Tester:
+    """Return a trainer that tests classes on the CPU, its results in front of other callbacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = PerSampleClasses(kind=kind, classes=CLASSES[kind], summarise=summarise_classes, n_boot=5, facts={})
+    trainer = Trainer(
+        default_root_dir=str(folder), accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        callbacks=[*([kept] if results else []), *callbacks],
+    )  # fmt: skip
+    return Tester(trainer, kept if results else None)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lungseg import build, checkpoint
+from lungseg.callbacks.feature_map import FeatureMap
 from lungseg.callbacks.overlays import Overlays
+from lungseg.callbacks.worst_cases import WorstCases
 from lungseg.commands.train import cores, describe, log_headline, require_enough, store_progress, write_data
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
@@ -167,7 +169,7 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
         "trained_run": str(home) if (home / "status.json").exists() else None,
     }
     tester = build.tester(cfg, facts=facts, thresholds=thresholds)
-    trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays()], loggers=[])
+    trainer = build.trainer(cfg, folder, callbacks=[tester, Overlays(), WorstCases(), FeatureMap()], loggers=[])
     require_enough(module, trainer.world_size, *cfg["test_parts"])
     trainer.test(task, datamodule=module, verbose=False)
     log_headline(tester)

@@ -28,12 +28,13 @@ from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import CheckpointError, ConfigError, DataError, ResourceError, first_five
 from lungseg.explain.base import Explainer
 from lungseg.explain.case import Case, as_input, check_wanted, explain_case, features_of
-from lungseg.explain.embedding import nearest, tsne
+from lungseg.explain.embedding import nearest
 from lungseg.explain.lung_masks import SUFFIXES, LungMasks, MaskFile, MaskFolder, SegmentedLungs
 from lungseg.metrics.probabilities import predicted, probabilities
 from lungseg.overlay import draw_heat
 from lungseg.predictor import Predictor, read_pixels
 from lungseg.run_folder import recording, writing
+from lungseg.stats.tsne import tsne
 from lungseg.types import Part
 
 log = logging.getLogger(__name__)

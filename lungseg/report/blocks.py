@@ -109,20 +109,36 @@ class Figures:
 
 @dataclass(frozen=True)
 class Picture:
-    """An overlay: `uri` for the page, `path` for a link from the Markdown file."""
+    """A picture.
+
+    Attributes:
+        uri: for the page.
+        path: of the file, for a link from the Markdown file.
+        title: in a few words, printed first.
+        caption: the rest.
+        alt: what it shows, for those who cannot see it.
+    """
 
     uri: str
     path: str
     title: str
     caption: str
+    alt: str
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures in a row that wraps."""
+    """Pictures in a row that wraps.
+
+    Attributes:
+        title: above them.
+        items: the pictures.
+        size: `small` for thumbnails, `wide` for strips of several panels.
+    """
 
     title: str
     items: tuple[Picture, ...]
+    size: Literal["", "small", "wide"] = ""
     kind: Literal["gallery"] = "gallery"
 
 

@@ -69,8 +69,8 @@ def confusion_figure(
         axes.set_xlim(0, c)
         axes.set_ylim(c, 0)
         axes.set_aspect("equal")
-        turned = c > 4 or max(len(name) for name in classes) > 12
-        names = [_short(name) for name in classes]
+        names = [_folded(_short(name)) if c <= 4 else _short(name) for name in classes]
+        turned = c > 4 or max(len(line) for name in names for line in name.split("\n")) > 12
         axes.set_xticks(np.arange(c) + 0.5, names, rotation=40 if turned else 0, ha="right" if turned else "center")
         axes.set_yticks(np.arange(c) + 0.5, names)
         axes.tick_params(length=0, labelsize=8 if c <= 8 else 6)
@@ -240,3 +240,12 @@ def _height(lines: Sequence[Any]) -> float:
 
 def _short(name: str) -> str:
     return name if len(name) <= 20 else f"{name[:19]}…"
+
+
+def _folded(name: str) -> str:
+    """Break a long name in two at the space nearest to its middle."""
+    spaces = [place for place, letter in enumerate(name) if letter == " "]
+    if len(name) <= 10 or not spaces:
+        return name
+    middle = min(spaces, key=lambda place: abs(2 * place + 1 - len(name)))
+    return f"{name[:middle]}\n{name[middle + 1 :]}"

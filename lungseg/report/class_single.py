@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from lungseg.report.blocks import Block, Figure, Figures, Page, Section, Text, Tile
 from lungseg.report.class_figures import confusion_figure, precision_recall_figure, reliability_figure, roc_figure
 from lungseg.report.class_paper import class_paper_blocks
+from lungseg.report.class_pictures import example_blocks, worst_pictures
 from lungseg.report.class_scores import confusion_of
 from lungseg.report.class_tables import (
     class_results_table,
@@ -58,16 +61,18 @@ def class_page(run: Run, *, title: str | None = None) -> Page:
     Returns:
         The page; sections without any content are left out.
     """
+    worst, worst_notes = _worst(run)
+    examples, example_notes = example_blocks(run)
     sections = [
         Section("Results", "results", _results(run)),
         Section("Paper and ours", "paper", class_paper_blocks({run.name: run})),
-        Section("Highest losses", "worst", _worst(run)),
-        Section("Features", "features", embedding_blocks(run)),
+        Section("Highest losses", "worst", tuple(worst)),
+        Section("Preprocessing", "images", tuple(examples)),
         Section("What was run", "setup", (run_facts(run),)),
         Section("Training", "training", _training(run)),
         Section("Subgroups", "subgroups", _subgroups(run)),
         Section("Environment", "environment", tuple(environment_blocks(run)) + config_blocks(run)),
-        Section("Gaps in the run folder", "gaps", gap_blocks([*run.notes])),
+        Section("Gaps in the run folder", "gaps", gap_blocks([*run.notes, *worst_notes, *example_notes])),
     ]
     return Page(
         eyebrow=f"lungseg {run.verb} report",
@@ -113,23 +118,25 @@ def class_summary(run: Run) -> str:
     )
 
 
-def embedding_blocks(run: Run) -> tuple[Block, ...]:
-    """The map of the features and its table, where the run folder holds one: test first, else all its images."""
-    if run.embedding is None:
-        return ()
-    frame = run.embedding
-    rows = frame[frame["part"] == "test"] if (frame["part"] == "test").any() else frame
-    figure, table = embedding_figure(rows, run.classes), embedding_table(rows, run.classes)
-    blocks: list[Block] = [Figures((figure,))] if figure is not None else []
-    return (*blocks, table) if table is not None else tuple(blocks)
+def feature_map(run: Run, *, title: str = "t-SNE of the features", name: str = "embedding") -> Figure | None:
+    """The map of the features where the run folder holds one: of the test part, else of all its images."""
+    return (
+        None if run.embedding is None else embedding_figure(_mapped(run.embedding), run.classes, title=title, name=name)
+    )
+
+
+def _mapped(embedding: pd.DataFrame) -> pd.DataFrame:
+    of_test = embedding["part"] == "test"
+    return embedding[of_test] if of_test.any() else embedding
 
 
 def evaluation_figures(run: Run, part: str) -> list[Figure]:
-    """Confusion matrix and curves of one part, as far as the run folder holds what they need."""
+    """Confusion matrix, map of the features and curves of one part, as far as the run folder holds what they need."""
     cells, samples = confusion_of(run, part), class_samples(run, part)
     figures = []
     if cells is not None and cells.ndim == 2:
         figures.append(confusion_figure(cells, run.classes, name=f"confusion_{part}"))
+    figures.append(feature_map(run))
     if samples is not None:
         figures += [
             roc_figure(samples, run.classes, part),
@@ -155,7 +162,9 @@ def _results(run: Run) -> tuple[Block, ...]:
     if not run.scores():
         if run.verb == "predict":
             return ()
-        return (Text("There are no results: the run folder has no metrics that can be read.", tone="muted"),)
+        drawn = feature_map(run)
+        said = Text("There are no results: the run folder has no metrics that can be read.", tone="muted")
+        return (said, *([Figures((drawn,))] if drawn is not None else []))
     parts = list(dict.fromkeys(found.part for found in run.scores()))
     blocks: list[Block] = []
     if "test" not in parts and "val" in parts:
@@ -166,13 +175,18 @@ def _results(run: Run) -> tuple[Block, ...]:
         figures = evaluation_figures(run, part) if part == parts[0] else []
         if figures:
             blocks.append(Figures(tuple(figures)))
-    return tuple(blocks)
+    neighbours = None if run.embedding is None else embedding_table(_mapped(run.embedding), run.classes)
+    return (*blocks, *([neighbours] if neighbours is not None else []))
 
 
-def _worst(run: Run) -> tuple[Block, ...]:
+def _worst(run: Run) -> tuple[list[Block], list[str]]:
     found = run.main()
-    table = worst_table(run, found.part) if found is not None else None
-    return (table,) if table is not None else ()
+    if found is None:
+        return [], []
+    blocks, notes = worst_pictures(run, found.part)
+    # the pictures say what the table says
+    table = None if blocks else worst_table(run, found.part)
+    return [*blocks, *([table] if table is not None else [])], notes
 
 
 def _training(run: Run) -> tuple[Block, ...]:

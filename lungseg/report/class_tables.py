@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from lungseg.errors import LungsegError
@@ -15,6 +13,7 @@ from lungseg.report.reader import Run, Scores
 from lungseg.report.results import interval_cell
 from lungseg.report.tables import TOO_FEW, subgroups_of
 from lungseg.report.wording import DASH, capital, count, decimal, metric_name, part_name, some, source_name
+from lungseg.stats.case_loss import case_losses
 from lungseg.stats.class_bootstrap import Kind, class_intervals
 
 OVERALL = ("macro_f1", "auroc", "accuracy", "balanced_accuracy", "kappa", "average_precision", "ece", "brier")
@@ -107,23 +106,9 @@ def label_counts_table(run: Run, part: str) -> Table | None:
 
 
 def losses(samples: pd.DataFrame, kind: str, classes: Sequence[str]) -> pd.Series[float]:
-    """Loss of each image from its probabilities.
-
-    Multiclass: -ln p of the true class. Multilabel: mean over the known labels of the binary cross entropy. The
-    probabilities are kept 1e-7 away from 0 and 1, about the resolution that they are stored with.
-
-    Returns:
-        One value for each row, NaN where nothing is known of an image.
-    """
-    p = samples[[f"p_{name}" for name in classes]].to_numpy(dtype=float).clip(1e-7, 1 - 1e-7)
-    truth = samples[[f"t_{name}" for name in classes]].to_numpy(dtype=float)
-    known = ~np.isnan(truth)
-    of_label = np.where(known, -np.log(np.where(truth == 1, p, 1 - p)), 0.0)
-    if kind == "multiclass":
-        value, n = np.where(truth == 1, of_label, 0.0).sum(axis=1), (truth == 1).sum(axis=1)
-    else:
-        value, n = of_label.sum(axis=1), known.sum(axis=1)
-    return pd.Series(np.divide(value, n, out=np.full(len(value), math.nan), where=n > 0), index=samples.index)
+    """Loss of each image from its probabilities (see `case_losses`), in the order of the rows."""
+    p, truth = (samples[[start + name for name in classes]].to_numpy(dtype=float) for start in ("p_", "t_"))
+    return pd.Series(case_losses(p, truth, kind), index=samples.index)
 
 
 def worst_table(run: Run, part: str) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from lungseg.report.blocks import Cell, Column, Figure, Table
 from lungseg.report.class_figures import COLOURS
-from lungseg.report.figures import MUTED, STYLE, canvas_of, drawn, title_axes
+from lungseg.report.figures import INK, MUTED, STYLE, canvas_of, drawn, title_axes
 from lungseg.report.wording import count
 
 DOTS = 1500
 NEAREST = 5
+SEVERAL, OTHERS = "several", "none of these"
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -40,15 +42,9 @@ def embedding_figure(
     groups = list(dict.fromkeys([*(c for c in classes if (shown["group"] == c).any()), *sorted(shown["group"])]))
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         canvas, axes = canvas_of(2.9 + 0.17 * ((len(groups) + 1) // 2))
-        for place, group in enumerate(groups):
+        for group in groups:
             rows = shown[shown["group"] == group]
-            known = group in classes
-            spot = list(classes).index(group) if known else place
-            axes.plot(
-                rows["x"], rows["y"], linestyle="", marker=_MARKS[spot % len(_MARKS)] if known else ".",
-                markersize=2.8, markeredgewidth=0, alpha=0.75, label=group,
-                color=COLOURS[spot % len(COLOURS)] if known else MUTED,
-            )  # fmt: skip
+            axes.plot(rows["x"], rows["y"], linestyle="", alpha=0.75, label=group, **_mark(group, classes))
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
@@ -97,6 +93,18 @@ def embedding_table(embedding: pd.DataFrame, classes: Sequence[str]) -> Table | 
     return Table(columns, rows, caption="Neighbours on the map")
 
 
+def _mark(group: str, classes: Sequence[str]) -> dict[str, Any]:
+    """The dots of a label: a colour and a shape for each class; a ring for several, a grey dot or cross for none."""
+    if group in classes:
+        spot = list(classes).index(group)
+        mark, colour = _MARKS[spot % len(_MARKS)], COLOURS[spot % len(COLOURS)]
+        return {"marker": mark, "markersize": 2.8, "markeredgewidth": 0, "color": colour}
+    if group == SEVERAL:
+        return {"marker": "o", "markersize": 3.2, "markeredgewidth": 0.7, "markerfacecolor": "none", "color": INK}
+    mark = "." if group == OTHERS else "x"
+    return {"marker": mark, "markersize": 2.8, "markeredgewidth": 0.5, "color": MUTED}
+
+
 def _placed(embedding: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     frame: pd.DataFrame = embedding[np.isfinite(embedding["x"]) & np.isfinite(embedding["y"])]
     return frame.assign(group=[_group(str(label), classes) for label in frame["label"]])
@@ -107,8 +115,8 @@ def _group(label: str, classes: Sequence[str]) -> str:
     names = [name for name in label.split("|") if name and not name.startswith("?") and label != "None"]
     ours = [name for name in names if name in classes]
     if len(ours) > 1:
-        return "several"
-    return ours[0] if ours else "another" if names else "none known"
+        return SEVERAL
+    return ours[0] if ours else OTHERS if names else "none known"
 
 
 def _neighbours(points: NDArray[np.float64]) -> NDArray[np.intp]:

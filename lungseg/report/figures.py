@@ -18,12 +18,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from lungseg.report.blocks import Figure
 from lungseg.report.paper import Paper
 from lungseg.report.reader import Run
-from lungseg.report.wording import decimal, metric_name, source_name, structure_name
+from lungseg.report.wording import decimal, metric_name, signed, source_name, structure_name
 from lungseg.stats.bootstrap import Interval, mean_interval
 
 INK, MUTED, RULE, FIRST, SECOND, THIRD = "#1b1f23", "#5c656d", "#dfe3e6", "#0072b2", "#d55e00", "#9a6fb0"
@@ -40,6 +41,8 @@ VARIABLES = {
 }
 WIDTH = 3.7  # inches of 72 points: 266 units, the width of a telephone's column
 MOST_DOTS = 400
+WIDE = 50
+"""Highest over lowest loss from which the scale is logarithmic."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -94,7 +97,8 @@ def curve_figures(
             factor = paper.loss_factor if name == "loss" else 1.0
             label = f"paper ÷ {factor:g}" if factor != 1 else "paper"
             dots = (label, paper.epochs["epoch"].to_numpy(), paper.epochs[name].to_numpy(dtype=float) / factor)
-        figures.append(_curves(name, title, lines, dots))
+        log = name == "loss" and _wide(np.concatenate([y[np.isfinite(y)] for _, _, y, _ in lines]))
+        figures.append(_curves(name, title, lines, dots, log=log))
     return figures
 
 
@@ -135,14 +139,20 @@ def multiple_figures(runs: Mapping[str, Run], metric: str = "dice") -> tuple[Fig
     if len(lines) < 2:
         return ()
     values = np.concatenate([y[np.isfinite(y)] for found in lines.values() for _, _, y, _ in found])
+    wide = metric == "loss" and _wide(values)
     # a first epoch near 0 would leave no room for the rest: the scale begins where nine tenths of the values lie above
     low = math.floor(20 * float(np.quantile(values, 0.1)) - 0.5) / 20
     limits = (max(0.0, low), min(1.0, float(values.max()) + 0.01))
-    if metric == "loss":  # a single epoch that went wrong would flatten the rest: nine tenths lie below
-        limits = (0.0, 1.1 * float(np.quantile(values, 0.9)))
+    if metric == "loss":
+        # a single epoch that went wrong would flatten the rest: nine tenths lie below
+        limits = (
+            (0.8 * float(values.min()), 1.25 * float(values.max()))
+            if wide
+            else (0.0, 1.1 * float(np.quantile(values, 0.9)))
+        )
     stem = "epochs" if metric == "dice" else f"epochs_{metric}"
     return tuple(
-        _curves(metric, label, found, None, file=f"{stem}_{place}", limits=limits)
+        _curves(metric, label, found, None, file=f"{stem}_{place}", limits=limits, log=wide)
         for place, (label, found) in enumerate(lines.items(), 1)
     )
 
@@ -229,7 +239,7 @@ def forest_figure(rows: Sequence[tuple[str, Interval]], title: str, name: str, *
         for place, (label, found) in enumerate(reversed(rows)):
             whisker(axes, found, place, FIRST)
             axes.annotate(
-                f"{label}  {decimal(found.mean)}",
+                f"{label}: {signed(found.mean) if zero else decimal(found.mean)}",
                 (0, place + 0.2),
                 xycoords=("axes fraction", "data"),
                 fontsize=8,
@@ -254,9 +264,10 @@ def _curves(
     *,
     file: str | None = None,
     limits: tuple[float, float] | None = None,
+    log: bool = False,
 ) -> Figure:
     with mpl.rc_context({**STYLE, "svg.hashsalt": file or name}):
-        canvas, axes = canvas_of(2.5)
+        canvas, axes = canvas_of(2.65)
         if dots is not None:
             label, x, y = dots
             axes.plot(x, y, linestyle="", marker="o", markersize=2.6, color=MUTED, markeredgewidth=0, label=label)
@@ -264,15 +275,30 @@ def _curves(
             keep = np.isfinite(y)
             marker = "o" if keep.sum() <= 3 else None
             axes.plot(x[keep], y[keep], color=colour, linewidth=1.6, label=label, marker=marker, markersize=4)
+        if log:
+            axes.set_yscale("log")
         if limits is not None:
             axes.set_ylim(limits)
         _epoch_axis(axes)
-        spot: Any = "upper right" if name == "loss" else "lower right"
-        axes.legend(frameon=False, fontsize=8.5, loc=spot, handlelength=1.4, labelcolor=MUTED)
+        if log:
+            axes.yaxis.set_major_locator(LogLocator(numticks=6))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        # below the axes: within them there is no corner that curves never come to
+        axes.legend(
+            frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0, -0.22), ncols=3, handlelength=1.4,
+            borderaxespad=0, columnspacing=1.2, labelcolor=MUTED,
+        )  # fmt: skip
         title_axes(axes, title)
         said = [f"{label} {decimal(float(y[np.isfinite(y)][-1]))}" for label, _, y, _ in lines]
         what = title if file is None else f"{title}: {metric_name(name)}"
-        return drawn(file or f"curve_{name}", canvas, f"{what} by epoch. Last: {', '.join(said)}.")
+        scale = ", on a logarithmic scale" if log else ""
+        return drawn(file or f"curve_{name}", canvas, f"{what} by epoch{scale}. Last: {', '.join(said)}.")
+
+
+def _wide(values: NDArray[np.float64]) -> bool:
+    """Say whether losses span so much that all but the highest would lie on the axis."""
+    return bool(len(values) and values.min() > 0 and values.max() > WIDE * values.min())
 
 
 def canvas_of(height: float) -> tuple[Canvas, Axes]:

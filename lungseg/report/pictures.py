@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -16,6 +16,8 @@ from lungseg.report.wording import decimal, part_name, source_name, to_count, to
 
 RANKS = {"worst": "Worst", "median": "Median", "best": "Best"}
 LARGEST = 720  # pixels on the longer side: enough for a third of a projector's width
+Shown = tuple[Mapping[str, Any], str, str]
+"""Entry of an index, data URI and path of its picture."""
 
 
 def overlay_blocks(run: Run) -> tuple[list[Block], list[str]]:
@@ -28,22 +30,10 @@ def overlay_blocks(run: Run) -> tuple[list[Block], list[str]]:
         A gallery per part and rank, and a note for each picture that is missing or damaged.
     """
     galleries: dict[tuple[str, str], list[Picture]] = {}
-    notes: list[str] = []
-    for entry in run.overlays:
-        name = str(entry["file"])
-        path = run.folder / name
-        # only pictures of the run folder itself: an index is a file that anyone may have written
-        if not path.resolve().is_relative_to(run.folder.resolve()):
-            notes.append(f"{name} lies outside the run folder and was left out.")
-            continue
-        try:
-            uri = picture_uri(path.read_bytes())
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = "it is missing" if isinstance(error, FileNotFoundError) else "it is damaged"
-            notes.append(f"{name} was left out: {reason}.")
-            continue
+    found, notes = read_pictures(run, run.overlays)
+    for entry, uri, path in found:
         key = (str(entry.get("part", "")), str(entry.get("rank", "")))
-        galleries.setdefault(key, []).append(_picture(uri, path.as_posix(), entry))
+        galleries.setdefault(key, []).append(_picture(uri, path, entry))
     order = list(RANKS)
     keys = sorted(galleries, key=lambda key: (key[0] != "test", key[0], order.index(key[1]) if key[1] in order else 9))
     blocks: list[Block] = [
@@ -53,6 +43,33 @@ def overlay_blocks(run: Run) -> tuple[list[Block], list[str]]:
     if blocks:
         blocks.insert(0, Text("Green: outline of the reference mask. Magenta: outline of the prediction."))
     return blocks, notes
+
+
+def read_pictures(run: Run, entries: Sequence[Mapping[str, Any]]) -> tuple[list[Shown], list[str]]:
+    """Read the files that an index lists.
+
+    Args:
+        run: the run in whose folder they lie.
+        entries: of the index; each names its `file`.
+
+    Returns:
+        Entry, data URI and path of each picture, and a note for each that is missing or damaged.
+    """
+    found: list[Shown] = []
+    notes: list[str] = []
+    for entry in entries:
+        name = str(entry["file"])
+        path = run.folder / name
+        # only pictures of the run folder itself: an index is a file that anyone may have written
+        if not path.resolve().is_relative_to(run.folder.resolve()):
+            notes.append(f"{name} lies outside the run folder and was left out.")
+            continue
+        try:
+            found.append((entry, picture_uri(path.read_bytes()), path.as_posix()))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = "it is missing" if isinstance(error, FileNotFoundError) else "it is damaged"
+            notes.append(f"{name} was left out: {reason}.")
+    return found, notes
 
 
 def picture_uri(content: bytes) -> str:
@@ -82,4 +99,5 @@ def _picture(uri: str, path: str, entry: Mapping[str, Any]) -> Picture:
     title = f"Dice {decimal(dice)}" if math.isfinite(dice) else "Dice undefined"
     short = sample.removeprefix(f"{source}/")
     caption = ", ".join(filter(None, [short, source_name(source), f"no. {place}" if place is not None else ""]))
-    return Picture(uri=uri, path=path, title=title, caption=caption)
+    alt = f"Radiograph {caption} with the outlines of reference and prediction, {title}"
+    return Picture(uri=uri, path=path, title=title, caption=caption, alt=alt)

@@ -59,6 +59,7 @@ class Run:
             t_<class> (1, 0 or NaN = unknown).
         split: one row per sample with its part, or None.
         overlays: the entries of overlays/index.json.
+        examples: the entries of examples/index.json, training images before and after preprocessing.
         embedding: one row per image of the map of features (x, y, label), or None.
         notes: what is missing or damaged, one sentence each.
     """
@@ -75,6 +76,7 @@ class Run:
     samples: pd.DataFrame | None = None
     split: pd.DataFrame | None = None
     overlays: tuple[Mapping[str, Any], ...] = ()
+    examples: tuple[Mapping[str, Any], ...] = ()
     embedding: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
 
@@ -199,7 +201,9 @@ def read_run(folder: Path) -> Run:
         epochs=take("epochs.csv", _epochs, None, trains),
         samples=take("per_sample.parquet", _class_samples if classifies else _samples, None, scored),
         split=take("split.parquet", _split, None, trains),
-        overlays=tuple(take("overlays/index.json", _overlays, [], scored and not classifies)),
+        # of a classification older than these pictures there are none
+        overlays=tuple(take("overlays/index.json", _pictures, [], scored and not classifies)),
+        examples=tuple(take("examples/index.json", _pictures, [], False)),
         embedding=take("embedding.parquet", _embedding, None, False),
         notes=tuple(notes),
     )
@@ -274,7 +278,7 @@ def _yaml_list(path: Path) -> list[Any]:
     return value
 
 
-def _overlays(path: Path) -> list[Mapping[str, Any]]:
+def _pictures(path: Path) -> list[Mapping[str, Any]]:
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, list) or not all(
         isinstance(item, dict) and isinstance(item.get("file"), str) for item in value

@@ -208,9 +208,14 @@ def _target(node: object) -> str:
     return str(_map(node).get("_target_", "")).rpartition(".")[2]
 
 
+_INSIDE = {"TorchvisionClassifier": "model.architecture", "TimmClassifier": "model.backbone"}
+"""Classes that stand for any number of networks, and the key that says which."""
+
+
 def net_name(run: Run) -> str:
-    """The class of the network, or `the net` when the folder does not say."""
-    return str(run.model.get("class") or "") or _target(run.get("model")) or "the net"
+    """The published network that a classifier is made of, else the class of the network, else `the net`."""
+    name = str(run.model.get("class") or "") or _target(run.get("model")) or "the net"
+    return str(run.get(_INSIDE[name], name)) if name in _INSIDE else name
 
 
 def _net(run: Run) -> str:

@@ -31,7 +31,8 @@ OF_CLASS = ("f1", "precision", "recall", "specificity", "auroc", "average_precis
 """Measures of one class against the rest; a multilabel has `accuracy`, `balanced_accuracy` and `kappa` as well."""
 OF_LABEL = ("accuracy", "balanced_accuracy", "kappa")
 
-_Found = dict[str, Values]
+Found = dict[str, Values]
+"""Measure -> its values."""
 _Weights = NDArray[np.float64]
 
 
@@ -107,42 +108,93 @@ def class_intervals(
         ConfigError: n_boot or level is out of range.
     """
     check_settings(n_boot, level)
-    p, t = np.asarray(probabilities, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    _check(p, t, kind)
-    ids = number_patients(subjects, len(p))
-    known = ~np.isnan(t)
-    keep = known.any(axis=1)
-    p, known, positive = p[keep], known[keep], (t == 1)[keep]
-    ids = np.unique(ids[keep], return_inverse=True)[1].reshape(-1)
-    n_subjects = int(ids.max()) + 1 if len(ids) else 0
-    n_known, n_positive = known.sum(axis=0), positive.sum(axis=0)
-    sums = (_Confusion if kind == "multiclass" else _Labels)(p, positive, known, thresholds)
-    ranks = _Ranks(p, positive, known)
-    total = sums.columns.sum(axis=0, keepdims=True)
-    value = sums(total) | ranks(np.ones((1, len(p))))
-    resampled: list[_Found] = []
-    if n_subjects > 1:
-        of_patient = _per_patient(sums.columns, ids, n_subjects)
-        resampled = [
-            sums(drawn @ of_patient) | ranks(drawn[:, ids])
-            for drawn in _multiplicities(n_subjects, len(p), n_boot, seed)
-        ]
+    measured = Measures(probabilities, truth, subjects, kind=kind, thresholds=thresholds)
+    n, n_subjects, n_known, n_positive = measured.n, measured.n_subjects, measured.n_known, measured.n_positive
+    value = measured.whole()
+    resampled = [measured(drawn) for drawn in multiplicities(n_subjects, n, n_boot, seed)]
 
     def interval(name: str, place: int | None) -> Interval:
         whole, *drawn = (found[name] if place is None else found[name][:, place] for found in (value, *resampled))
-        return _interval(whole[0], drawn, level, len(p) if place is None else int(n_known[place]), n_subjects)
+        return percentiles(whole[0], drawn, level, n if place is None else int(n_known[place]), n_subjects)
 
     of_class = (*OF_CLASS, *(OF_LABEL if kind == "multilabel" else ()))
     return ClassIntervals(
         overall={name: interval(f"mean {name}", None) for name in OVERALL},
-        classes=tuple({name: interval(name, place) for name in of_class} for place in range(p.shape[1])),
-        confusion=sums.confusion(total)[0].astype(np.int64),
-        n=len(p),
+        classes=tuple({name: interval(name, place) for name in of_class} for place in range(len(n_known))),
+        confusion=measured.confusion(),
+        n=n,
         n_subjects=n_subjects,
         n_known=n_known,
         n_positive=n_positive,
         skipped=(n_positive == 0) | (n_positive == n_known),
     )
+
+
+class Measures:
+    """All measures of one classifier's predictions, for any number of times that each patient is drawn.
+
+    Images of which nothing is known are left out first, and patients who have no other.
+
+    Args:
+        probabilities: as for `class_intervals`, like all arguments.
+        truth: of the images.
+        subjects: patient of each image; they are numbered in sorted order, so that the images' order does not matter.
+        kind: multiclass or multilabel.
+        thresholds: of each label.
+
+    Raises:
+        DataError: shapes differ, a probability is not in [0, 1], or truth is not as described.
+
+    Attributes:
+        n: images.
+        n_subjects: their patients.
+        n_known: (C,) images for which the class is known.
+        n_positive: (C,) images of the class.
+    """
+
+    def __init__(
+        self,
+        probabilities: ArrayLike,
+        truth: ArrayLike,
+        subjects: Sequence[object] | NDArray[Any],
+        *,
+        kind: Kind,
+        thresholds: ArrayLike = 0.5,
+    ) -> None:
+        p, t = np.asarray(probabilities, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+        _check(p, t, kind)
+        ids = number_patients(subjects, len(p))
+        known = ~np.isnan(t)
+        keep = known.any(axis=1)
+        p, known, positive = p[keep], known[keep], (t == 1)[keep]
+        self._ids = np.unique(ids[keep], return_inverse=True)[1].reshape(-1)
+        self.n = len(p)
+        self.n_subjects = int(self._ids.max()) + 1 if self.n else 0
+        self.n_known, self.n_positive = known.sum(axis=0), positive.sum(axis=0)
+        self._sums = (_Confusion if kind == "multiclass" else _Labels)(p, positive, known, thresholds)
+        self._ranks = _Ranks(p, positive, known)
+        self._total = self._sums.columns.sum(axis=0, keepdims=True)
+        self._of_patient = _per_patient(self._sums.columns, self._ids, self.n_subjects)
+
+    def whole(self) -> Found:
+        """Measure all images, each once: arrays of one row, as `__call__` gives them."""
+        return self._sums(self._total) | self._ranks(np.ones((1, self.n)))
+
+    def __call__(self, drawn: NDArray[np.float64]) -> Found:
+        """Measure resamples.
+
+        Args:
+            drawn: (R, patients) how often each patient is drawn.
+
+        Returns:
+            For each of OVERALL, `mean <measure>` -> (R,); for each of one class, measure -> (R, C). NaN = undefined.
+        """
+        return self._sums(drawn @ self._of_patient) | self._ranks(drawn[:, self._ids])
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return the images by true and predicted class, as in `ClassIntervals`."""
+        counts: NDArray[np.int64] = self._sums.confusion(self._total)[0].astype(np.int64)
+        return counts
 
 
 class _Confusion:
@@ -161,7 +213,7 @@ class _Confusion:
         """Cells (R, C, C) of sums (R, M)."""
         return sums[:, : self.num_classes**2].reshape(-1, self.num_classes, self.num_classes)
 
-    def __call__(self, sums: Values) -> _Found:
+    def __call__(self, sums: Values) -> Found:
         c = self.num_classes
         cells = self.confusion(sums)
         n = cells.sum(axis=(-2, -1))
@@ -195,7 +247,7 @@ class _Labels:
         tp, fp, fn, tn = np.moveaxis(self._counts(sums), -1, 0)
         return np.stack((np.stack((tn, fp), axis=-1), np.stack((fn, tp), axis=-1)), axis=-2)
 
-    def __call__(self, sums: Values) -> _Found:
+    def __call__(self, sums: Values) -> Found:
         counts = self._counts(sums)
         n = counts.sum(axis=-1)
         found = _of_counts(counts) | _of_bins(sums[:, 4 * self.num_classes :], n, self.num_classes)
@@ -218,7 +270,7 @@ class _Ranks:
         self.known = known.T
         self.rankings = [Ranking(p[k, c], positive[k, c]) for c, k in enumerate(self.known)]
 
-    def __call__(self, weights: _Weights) -> _Found:
+    def __call__(self, weights: _Weights) -> Found:
         each = [(ranking, weights[:, k]) for ranking, k in zip(self.rankings, self.known, strict=True)]
         auroc = np.stack([ranking.auroc(w) for ranking, w in each], axis=-1)
         precise = np.stack([ranking.average_precision(w) for ranking, w in each], axis=-1)
@@ -231,7 +283,7 @@ class _Ranks:
         }
 
 
-def _of_counts(counts: Values) -> _Found:
+def _of_counts(counts: Values) -> Found:
     of: dict[str, Callable[[Values], Values]] = {
         "f1": measures.f1,
         "precision": measures.precision,
@@ -254,7 +306,7 @@ def _in_bins(p: Values, right: NDArray[np.bool_], known: NDArray[np.bool_]) -> V
     return found
 
 
-def _of_bins(sums: Values, n: Values, num_classes: int) -> _Found:
+def _of_bins(sums: Values, n: Values, num_classes: int) -> Found:
     bins = sums[:, : num_classes * BINS].reshape(-1, num_classes, BINS)
     wide = np.broadcast_to(n, bins.shape[:2])
     return {"ece": ratio(np.abs(bins).sum(axis=-1), wide), "brier": ratio(sums[:, num_classes * BINS :], wide)}
@@ -267,8 +319,17 @@ def _per_patient(columns: Values, ids: NDArray[np.intp], n_subjects: int) -> Val
     return np.add.reduceat(columns[order], starts, axis=0)
 
 
-def _multiplicities(n_subjects: int, n: int, n_boot: int, seed: int) -> Iterator[_Weights]:
-    """How often each patient is drawn, (resamples, patients), in blocks of bounded memory."""
+def multiplicities(n_subjects: int, n: int, n_boot: int, seed: int) -> Iterator[_Weights]:
+    """How often each patient is drawn, (resamples, patients), in blocks of bounded memory.
+
+    Args:
+        n_subjects: patients; of fewer than two there is no resample.
+        n: their images.
+        n_boot: resamples in all.
+        seed: of the resampling.
+    """
+    if n_subjects < 2:
+        return
     generator = np.random.default_rng(seed)
     block = max(1, DRAWS_PER_BLOCK // max(n_subjects, n))
     for start in range(0, n_boot, block):
@@ -278,7 +339,16 @@ def _multiplicities(n_subjects: int, n: int, n_boot: int, seed: int) -> Iterator
         yield np.bincount(drawn.reshape(-1), minlength=size * n_subjects).reshape(size, n_subjects).astype(np.float64)
 
 
-def _interval(value: np.float64, resampled: Sequence[Values], level: float, n: int, n_subjects: int) -> Interval:
+def percentiles(value: np.float64, resampled: Sequence[Values], level: float, n: int, n_subjects: int) -> Interval:
+    """Put a value and its resampled ones together to an interval; resamples in which it is undefined are left out.
+
+    Args:
+        value: on all images.
+        resampled: (R,) each.
+        level: coverage.
+        n: images behind the value.
+        n_subjects: their patients.
+    """
     values = np.concatenate(resampled) if resampled else np.zeros(0)
     values = values[np.isfinite(values)]
     if len(values) == 0 or not np.isfinite(value):

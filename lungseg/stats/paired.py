@@ -105,7 +105,7 @@ def paired_difference(
         >>> found.sentence("A", "B", digits=2)
         'B is better than A by 0.25 [0.25, 0.25] on n = 2.'
     """
-    place_a, place_b = _places(keys_a, "first"), _places(keys_b, "second")
+    place_a, place_b = places(keys_a, "first"), places(keys_b, "second")
     numbers_a, numbers_b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
     for keys, numbers in ((keys_a, numbers_a), (keys_b, numbers_b)):
         if numbers.shape != (len(keys),):
@@ -135,9 +135,18 @@ def paired_difference(
     )
 
 
-def _places(keys: Sequence[str], which: str) -> dict[str, int]:
-    places = {key: place for place, key in enumerate(keys)}
-    if len(places) < len(keys):
+def places(keys: Sequence[str], which: str) -> dict[str, int]:
+    """Number the samples of one run in their order.
+
+    Args:
+        keys: the samples.
+        which: `first` or `second`, to name the run by.
+
+    Raises:
+        DataError: a sample appears twice.
+    """
+    found = {key: place for place, key in enumerate(keys)}
+    if len(found) < len(keys):
         twice = sorted(key for key, count in Counter(keys).items() if count > 1)
         raise DataError(f"{len(twice)} samples appear twice in the {which} run: {first_five(twice)}. One value each")
-    return places
+    return found

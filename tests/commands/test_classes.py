@@ -44,13 +44,14 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestTrain:
-    def test_a_run_has_the_files_of_any_run_but_overlays(self, runs, kind):
+    def test_a_run_has_the_files_of_any_run_and_pictures(self, runs, kind):
         files = {path.relative_to(runs[kind]).as_posix() for path in runs[kind].rglob("*") if path.is_file()}
         assert {
             "config.yaml", "status.json", "env.json", "data.json", "split.parquet", "epochs.csv", "model.json",
             "metrics.json", "per_sample.parquet", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+            "overlays/index.json", "overlays/test_worst_1.png", "examples/index.json", "examples/1.png",
         } <= files  # fmt: skip
-        assert not [name for name in files if name.startswith("overlays") or name.endswith(".part")]
+        assert not [name for name in files if name.endswith(".part")]
         assert ("thresholds.json" in files) == (kind == "multilabel")
 
     def test_each_tested_image_has_a_row(self, runs, kind):
@@ -336,4 +337,6 @@ def test_a_published_network_and_a_weighted_loss_go_the_whole_way(tmp_path, kind
     told = read(tmp_path / "run", "data.json")["classes"]["counts"]["train"]
     assert counts == [[told[name]["positive"], told[name]["negative"]] for name in NAMES[kind]]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    places, rows = (pd.read_parquet(tmp_path / "run" / f"{name}.parquet") for name in ("embedding", "per_sample"))
+    assert places["sample_id"].to_list() == rows["sample_id"].to_list()
     assert evaluated(tmp_path / "own", tmp_path / "run")["parts"] == read(tmp_path / "run", "metrics.json")["parts"]

@@ -15,6 +15,7 @@ import yaml
 
 from lungseg.metrics.classification_summary import summarise_classes
 from lungseg.stats.bootstrap import Interval, mean_interval, pooled_interval
+from lungseg.stats.case_loss import case_losses
 
 MakeRun = Callable[..., Path]
 
@@ -304,7 +305,7 @@ def make_class_run(tmp_path: Path) -> MakeRun:
 @pytest.fixture(scope="session")
 def class_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a classification run to copy and damage; not to be written to."""
-    return write_class_run(tmp_path_factory.mktemp("classes") / "run", n=30, n_boot=10, epochs=3)
+    return write_class_run(tmp_path_factory.mktemp("classes") / "run", n=30, n_boot=10, epochs=3, pictures=True)
 
 
 def write_class_run(
@@ -329,6 +330,8 @@ def write_class_run(
     thresholds: dict[str, float] | None = None,
     metrics: dict[str, tuple[float, float, float]] | None = None,
     known: float = 1.0,
+    pictures: bool = False,
+    draw: int | None = None,
 ) -> Path:
     """Write the folder of a classification run.
 
@@ -339,6 +342,8 @@ def write_class_run(
         known: share of known labels (multilabel).
         metrics: overall metrics of the test part instead of those of the images: mean, low, high.
         config: further keys of config.yaml.
+        pictures: whether there are some of training images and of the highest losses.
+        draw: of the probabilities, for other ones of the same images.
     """
     folder.mkdir(parents=True)
     generator = np.random.default_rng([seed, n, *name.encode()])
@@ -370,7 +375,11 @@ def write_class_run(
         samples[["sample_id", "subject_id", "source", "part"]].to_parquet(folder / "split.parquet")
     if state != "done":
         return folder
+    if draw is not None:
+        samples = _drawn_again(samples, kind, classes, skill, np.random.default_rng(draw))
     samples.to_parquet(folder / "per_sample.parquet", index=False)
+    if pictures:
+        _class_pictures(folder, samples, classes, kind)
     limits = thresholds or (dict.fromkeys(classes, 0.5) if kind == "multilabel" else {})
     found = summarise_classes(samples, kind=kind, classes=classes, thresholds=limits, n_boot=n_boot)  # type: ignore[arg-type]
     for metric, (mean, low, high) in (metrics or {}).items():
@@ -422,6 +431,48 @@ def _class_samples(
         "age": generator.integers(1, 90, n).astype(float),
     }  # fmt: skip
     return pd.DataFrame(table)
+
+
+def _drawn_again(
+    samples: pd.DataFrame, kind: str, classes: tuple[str, ...], skill: float, generator: np.random.Generator
+) -> pd.DataFrame:
+    """Give the same images other probabilities."""
+    truth = np.nan_to_num(samples[[f"t_{name}" for name in classes]].to_numpy(dtype=float))
+    logits = generator.normal(0, 1, truth.shape) + skill * truth
+    if kind == "multiclass":
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        predicted = [classes[place] for place in p.argmax(axis=1)]
+    else:
+        p = 1 / (1 + np.exp(0.8 - logits))
+        predicted = ["|".join(np.array(classes)[row >= 0.5]) for row in p]
+    chances = {f"p_{name}": p[:, i].astype(np.float32) for i, name in enumerate(classes)}
+    return samples.assign(**chances, predicted=predicted)
+
+
+def _class_pictures(folder: Path, samples: pd.DataFrame, classes: tuple[str, ...], kind: str) -> None:
+    entries: dict[str, list[dict[str, Any]]] = {"examples": [], "overlays": []}
+    for number, name in enumerate(classes, 1):
+        entries["examples"].append(
+            {
+                "file": f"examples/{number}.png", "class": name, "place": 1, "sample_id": f"kermany/train{number:04d}",
+                "source": "kermany", "panels": ["as read", "as the net sees it", "augmented"],
+            }
+        )  # fmt: skip
+    p, truth = (samples[[start + name for name in classes]].to_numpy(dtype=float) for start in ("p_", "t_"))
+    ranked = samples.assign(loss=case_losses(p, truth, kind)).sort_values("loss", ascending=False)
+    for part, rows in ranked.groupby("part", sort=False):
+        for place, row in enumerate(rows.head(3).to_dict("records"), 1):
+            entries["overlays"].append(
+                {
+                    "file": f"overlays/{part}_worst_{place}.png", "part": part, "rank": "worst", "place": place,
+                    "sample_id": row["sample_id"], "source": row["source"], "loss": row["loss"],
+                }
+            )  # fmt: skip
+    for kept, listed in entries.items():
+        (folder / kept).mkdir()
+        for entry in listed:
+            cv2.imwrite(str(folder / entry["file"]), np.full((24, 24 if kept == "overlays" else 80), 90, np.uint8))
+        _json(folder / kept / "index.json", listed)
 
 
 def _class_epochs(n: int, classes: tuple[str, ...], lr: float, generator: np.random.Generator) -> pd.DataFrame:

@@ -32,6 +32,15 @@ def test_a_confusion_matrix_says_counts_and_shares_of_its_rows():
     assert figure.caption.startswith("Confusion matrix: 9 of 10 images lie on the diagonal.")
 
 
+def test_long_names_of_few_classes_stand_upright_in_two_lines():
+    figure = confusion_figure(np.eye(3, dtype=int), ("covid-19", "normal", "viral pneumonia"))
+    assert figure is not None
+    said = re.findall(r">([^<>]+)</text>", figure.svg)
+    assert said.count("viral") == said.count("pneumonia") == 2
+    assert "rotate(-40" not in figure.svg
+    assert "rotate(-40" in confusion_figure(np.eye(2, dtype=int), ("pneumothorax-left", "b")).svg  # type: ignore[union-attr]
+
+
 def test_a_class_without_images_is_drawn():
     figure = confusion_figure(np.array([[3, 1], [0, 0]]), CLASSES)
     assert figure is not None

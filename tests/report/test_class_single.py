@@ -21,7 +21,7 @@ PAPER = {
     "reported": {"f1": 0.804, "seconds": 75, "best_epoch": 42},
 }  # fmt: skip
 PIECES = ["config.yaml", "data.json", "model.json", "metrics.json", "epochs.csv", "per_sample.parquet", "split.parquet",
-          "embedding.parquet", "env.json"]  # fmt: skip
+          "embedding.parquet", "env.json", "examples/index.json", "examples/1.png", "overlays/index.json"]  # fmt: skip
 
 
 def anchors(page: Page) -> list[str]:
@@ -34,14 +34,41 @@ def figures(page: Page) -> list[str]:
 
 
 def test_a_page_has_a_section_for_all_that_is_there(make_class_run: MakeRun):
-    page = class_page(read_run(make_class_run(paper=PAPER)))
+    page = class_page(read_run(make_class_run(paper=PAPER, pictures=True)))
     assert anchors(page) == [
-        "results", "paper", "worst", "features", "setup", "training", "subgroups", "environment",
+        "results", "paper", "worst", "images", "setup", "training", "subgroups", "environment",
     ]  # fmt: skip
     assert figures(page) == [
-        "confusion_test", "roc_test", "precision_recall_test", "reliability_test", "embedding", "curve_loss",
+        "confusion_test", "embedding", "roc_test", "precision_recall_test", "reliability_test", "curve_loss",
         "curve_macro_f1",
     ]  # fmt: skip
+    assert page.sections[0].blocks[-1].caption == "Neighbours on the map"  # type: ignore[union-attr]
+
+
+def test_the_highest_losses_are_pictures_and_a_table_where_there_are_none(make_class_run: MakeRun):
+    kinds = []
+    for name, pictures in (("with", True), ("without", False)):
+        page = class_page(read_run(make_class_run(name, n=24, n_boot=5, pictures=pictures)))
+        (worst,) = (section for section in page.sections if section.anchor == "worst")
+        kinds.append([block.kind for block in worst.blocks])
+    assert kinds == [["text", "gallery"], ["table"]]
+
+
+def test_a_picture_that_is_missing_is_a_gap(make_class_run: MakeRun):
+    folder = make_class_run(n=24, n_boot=5, pictures=True)
+    (folder / "examples/2.png").unlink()
+    (folder / "overlays/test_worst_1.png").write_bytes(b"no picture")
+    (gaps,) = (section for section in class_page(read_run(folder)).sections if section.anchor == "gaps")
+    assert gaps.blocks[0].items == (  # type: ignore[union-attr]
+        "overlays/test_worst_1.png was left out: it is damaged.",
+        "examples/2.png was left out: it is missing.",
+    )
+
+
+def test_without_results_the_map_is_shown_all_the_same(make_class_run: MakeRun):
+    folder = make_class_run(n=24, n_boot=5)
+    (folder / "metrics.json").unlink()
+    assert "embedding" in figures(class_page(read_run(folder)))
 
 
 def test_the_summary_says_how_good_it_is(make_class_run: MakeRun):
@@ -91,7 +118,7 @@ def test_a_failed_run_shows_its_curves(make_class_run: MakeRun):
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_the_written_page_refers_to_nothing_outside_and_says_all_in_markdown(make_class_run: MakeRun, kind: str):
-    folder = make_class_run(kind=kind, paper=PAPER)
+    folder = make_class_run(kind=kind, paper=PAPER, pictures=True)
     page = write_report([folder], folder).read_text()
     text = (folder / "report.md").read_text()
     assert not re.search(r"https?:|wss?:|@import", page)

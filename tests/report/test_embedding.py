@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg.report.embedding import DOTS, embedding_figure, embedding_table
+from lungseg.report.embedding import DOTS, _mark, embedding_figure, embedding_table
 
 CLASSES = ("normal", "viral")
 
@@ -54,7 +54,7 @@ def test_several_labels_are_one_group():
     ("label", "group"),
     [
         ("viral|?normal", "viral"), ("?viral|?normal", "none known"), ("None", "none known"), ("", "none known"),
-        ("edema", "another"), ("edema|viral", "viral"),
+        ("edema", "none of these"), ("edema|viral", "viral"),
     ],
 )  # fmt: skip
 def test_a_label_is_said_in_one_word(label: str, group: str):
@@ -83,3 +83,14 @@ def test_places_that_are_no_numbers_are_left_out():
     assert embedding_figure(apart().assign(x=np.nan), CLASSES) is None
     assert embedding_table(apart(5), CLASSES) is None
     assert embedding_table(apart().assign(label="normal"), CLASSES) is None
+
+
+def test_several_labels_and_none_of_them_are_told_apart_by_shape():
+    labels = ["a", "b", "a|b", "No Finding", "?a", "a|b"]
+    frame = pd.DataFrame({"x": range(6), "y": range(6), "label": labels, "sample_id": labels, "part": "test"})
+    figure = embedding_figure(frame, ["a", "b"])
+    assert figure is not None
+    for name in ("a", "b", "several", "none of these", "none known"):
+        assert f">{name}</text>" in figure.svg
+    marks = [_mark(name, ["a", "b"]) for name in ("a", "b", "several", "none of these", "none known")]
+    assert len({mark["marker"] + str(mark.get("markerfacecolor")) for mark in marks}) == 5

@@ -128,3 +128,26 @@ def test_a_poor_first_epoch_does_not_press_the_curves_together():
 )
 def test_curves_that_compare_nothing_are_not_drawn(runs: dict[str, Run]):
     assert multiple_figures(runs) == ()
+
+
+def test_losses_that_span_much_have_a_logarithmic_scale():
+    epochs = pd.DataFrame({"epoch": [1, 2, 3], "train/loss": [1.0, 0.5, 0.4], "val/loss": [2e7, 300.0, 1.2]})
+    (loss,) = curve_figures(epochs, None, (("loss", "Loss"),))
+    assert "on a logarithmic scale" in loss.caption
+    assert {"1", "1e+06"} <= set(re.findall(r">([^<>]+)</text>", loss.svg))
+    (plain,) = curve_figures(epochs.assign(**{"val/loss": 1.0}), None, (("loss", "Loss"),))
+    assert "logarithmic" not in plain.caption
+
+
+def test_the_losses_of_several_runs_share_a_logarithmic_scale_where_one_spans_much(make_class_run: Callable[..., Path]):
+    runs = {}
+    for name, highest in (("a", 1.2), ("b", 4000.0)):
+        folder = make_class_run(name, n=12, n_boot=5, epochs=4)
+        epochs = pd.read_csv(folder / "epochs.csv")
+        epochs.loc[0, "val/loss"] = highest
+        epochs.to_csv(folder / "epochs.csv", index=False)
+        runs[name] = read_run(folder)
+    drawn = multiple_figures(runs, "loss")
+    ticks = [re.findall(r">(1|10|100|1000)</text>", figure.svg) for figure in drawn]
+    assert ticks[0] == ticks[1]
+    assert "1000" in ticks[0]

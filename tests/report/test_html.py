@@ -231,10 +231,30 @@ def test_the_page_opens_quietly_and_nothing_runs_over_its_edge(
     other = make_run("b", verb="evaluate", sets={"test": {"montgomery": 9, "shenzhen": 9}}, trained_run=str(run))
     for runs in ([run], [run, other, make_run("c", state="failed", error="/a/very/long/path" * 8)]):
         page = write_report(runs, tmp_path / str(len(runs)))
-        seen, console = _open(chromium, page, width, tmp_path)
-        assert seen["scroll"] == seen["client"] == width
-        assert seen["wide"] == []
-        assert seen["broken"] == 0
-        assert seen["tables"]
-        assert console == ""
-        assert seen["asked"] == []
+        _look(chromium, page, width, tmp_path)
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("width", [390, 1920], ids=["phone", "projector"])
+def test_the_pages_of_classifications_open_as_quietly(
+    make_class_run: Callable[..., Path], tmp_path: Path, chromium: str, width: int
+):
+    name = "efficientnet_b1_with_a_rather_long_experiment_name"
+    classes = ("normal", "viral pneumonia", "a_class_of_a_rather_long_name_without_a_space")
+    one, other = (
+        make_class_run(f"{draw}", name=name, classes=classes, draw=draw, n=24, n_boot=5, pictures=True)
+        for draw in (1, 2)
+    )
+    labels = make_class_run("labels", kind="multilabel", known=0.8, n=24, n_boot=5, pictures=True)
+    for place, runs in enumerate(([one], [labels], [one, other])):
+        _look(chromium, write_report(runs, tmp_path / str(place + 10)), width, tmp_path)
+
+
+def _look(chromium: str, page: Path, width: int, scratch: Path) -> None:
+    seen, console = _open(chromium, page, width, scratch)
+    assert seen["scroll"] == seen["client"] == width
+    assert seen["wide"] == []
+    assert seen["broken"] == 0
+    assert seen["tables"]
+    assert console == ""
+    assert seen["asked"] == []

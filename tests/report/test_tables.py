@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lungseg.report.paper import load_paper
-from lungseg.report.reader import read_run
-from lungseg.report.tables import environment_blocks, epochs_table, run_facts, subgroup_table
+from lungseg.report.reader import Run, read_run
+from lungseg.report.tables import environment_blocks, epochs_table, net_name, run_facts, subgroup_table
 
 
 def test_every_row_of_a_table_is_as_wide_as_its_head(make_run: Callable[..., Path]):
@@ -81,3 +81,13 @@ def test_the_environment_names_hardware_time_and_overrides(make_run: Callable[..
     assert said["GPU"] == "none"
     assert said["Overrides"] == "experiment=resunet_jsrt seed=0"
     assert said["Seconds"] == "1052.4"
+
+
+def test_a_net_is_called_by_the_published_network_inside(tmp_path: Path):
+    def named(of: str, **model: str) -> str:
+        return net_name(Run(tmp_path, config={"model": model}, model={"class": of}))
+
+    assert named("TorchvisionClassifier", architecture="resnet34") == "resnet34"
+    assert named("TimmClassifier", backbone="convnext_tiny") == "convnext_tiny"
+    assert named("TimmClassifier") == "TimmClassifier"
+    assert named("ResUNet", architecture="x") == "ResUNet"
