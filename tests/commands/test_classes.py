@@ -139,6 +139,25 @@ class TestRefused:
         with pytest.raises(error, match=said):
             train.run(classes_config("train", tmp_path / "run", f"data.classes={classes}"))
 
+    @pytest.mark.parametrize(
+        ("net", "said"),
+        [
+            (["model=timm", "model.backbone=resnet1", "loss=cross_entropy"], "no network of timm; did you mean"),
+            (["model=timm", "model.backbone=test_resnet", "loss=cross_entropy", "model.weights=nix"], "does not exist"),
+            (
+                ["model=timm", "model.backbone=test_resnet", "loss=cross_entropy", "loss.class_weights=[1,2]"],
+                "2 values",
+            ),
+        ],
+        ids=["network", "weights", "loss"],
+    )
+    def test_a_mistake_in_the_network_is_told_before_the_radiographs_are_prepared(
+        self, tmp_path, monkeypatch, net, said
+    ):
+        monkeypatch.setattr(train.build, "data", lambda *_, **__: pytest.fail("the data were read first"))
+        with pytest.raises(ConfigError, match=said):
+            train.run(classes_config("train", tmp_path / "run", net=["model=timm", "loss=cross_entropy", *net]))
+
     def test_a_loss_of_masks(self, tmp_path):
         with pytest.raises(ConfigError, match=r"loss does not fit task=multiclass with 3 classes.*BCELoss"):
             train.run(classes_config("train", tmp_path / "run", "loss={_target_: lungseg.losses.bce.BCELoss}"))
