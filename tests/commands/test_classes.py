@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_sample_image
 
 import lungseg
@@ -109,6 +110,25 @@ def test_a_stopped_run_goes_on_to_the_same_results(tmp_path, monkeypatch, runs, 
             train.run(classes_config("train", folder))
     train.run(classes_config("train", folder, f"resume={folder}"))
     one, other = (pd.read_parquet(place / "per_sample.parquet") for place in (folder, runs["multiclass"]))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.parametrize("batches", [2, 5])
+def test_drawn_samples_and_a_backbone_unfrozen_later_are_resumed_exactly(tmp_path, monkeypatch, batches):
+    """Three batches an epoch; the backbone is trained from the fourth on."""
+    net = ["model=timm", "model.backbone=test_resnet", "loss=cross_entropy"]
+    lines = ["balance=weighted", "model.freeze=backbone", "model.unfreeze_at_epoch=2", "test=last"]
+    straight, folder = tmp_path / "straight", tmp_path / "run"
+    train.run(classes_config("train", straight, *lines, net=net))
+    callbacks = train.build.callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(train.build, "callbacks", lambda cfg: {**callbacks(cfg), "stop": StopAfter(batches=batches)})
+        with pytest.raises(PreemptedError):
+            train.run(classes_config("train", folder, *lines, net=net))
+    train.run(classes_config("train", folder, f"resume={folder}", *lines, net=net))
+    one, other = (checkpoint.load(place / "checkpoints/last.ckpt").weights for place in (folder, straight))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    one, other = (pd.read_parquet(place / "per_sample.parquet") for place in (folder, straight))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
