@@ -11,10 +11,17 @@ from torch.utils.data import Sampler
 
 
 class EpochBatch(NamedTuple):
-    """The samples of one batch, with the epoch that seeds their augmentation."""
+    """The samples of one batch, with what seeds their augmentation.
+
+    Attributes:
+        epoch: counted from 0.
+        positions: (B,) of the table.
+        repeats: (B,) how often each was drawn before in this epoch; None = never.
+    """
 
     epoch: int
     positions: NDArray[np.int64]
+    repeats: NDArray[np.int64] | None = None
 
 
 class EpochSampler(Sampler[EpochBatch]):
@@ -80,7 +87,7 @@ class EpochSampler(Sampler[EpochBatch]):
     def __iter__(self) -> Iterator[EpochBatch]:
         """Yield the rest of the epoch that the run stands in."""
         epoch, start = divmod(self.batches_done(), max(1, self.epoch_batches)) if self.shuffle else (0, 0)
-        order = self.positions
+        order, repeats = self.positions, None
         if self.shuffle:
             key = np.array(
                 [self.seed & 0xFFFFFFFFFFFFFFFF, 0x6F72646572], np.uint64
@@ -92,8 +99,26 @@ class EpochSampler(Sampler[EpochBatch]):
             else:
                 chances = self.weights / self.weights.sum()
                 order = draw.choice(self.positions, size=len(self.positions), replace=True, p=chances)
+                repeats = drawn_before(order)
         wide = self.batch_size * self.world_size
         for batch in range(start, self.epoch_batches):
             piece = order[batch * wide : (batch + 1) * wide]
             share = -(-len(piece) // self.world_size)
-            yield EpochBatch(epoch, piece[self.rank * share : (self.rank + 1) * share])
+            mine = slice(self.rank * share, (self.rank + 1) * share)
+            again = None if repeats is None else repeats[batch * wide : (batch + 1) * wide][mine]
+            yield EpochBatch(epoch, piece[mine], again)
+
+
+def drawn_before(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count how often each entry stands further in front.
+
+    Example:
+        >>> drawn_before(np.array([7, 3, 7, 7, 3])).tolist()
+        [0, 0, 1, 2, 1]
+    """
+    by_value = np.argsort(order, kind="stable")
+    places = np.arange(len(order))
+    begins = np.concatenate(([True], np.diff(order[by_value]) != 0))[: len(order)]
+    found = np.empty(len(order), np.int64)
+    found[by_value] = places - np.maximum.accumulate(np.where(begins, places, 0))
+    return found
