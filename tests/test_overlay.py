@@ -65,6 +65,21 @@ class TestHeat:
         yellow = cv2.applyColorMap(np.array([[255]], np.uint8), cv2.COLORMAP_INFERNO)[0, 0]
         assert picture[5, 5].tolist() == np.rint(yellow * 0.6).tolist()
 
+    def test_a_single_hot_pixel_does_not_take_the_colours_from_all_others(self):
+        heat = np.zeros((100, 80), np.float32)
+        heat[50:] = 0.3  # half of the pixels: the colours end there
+        heat[0, 0] = 1
+        picture = draw_heat(self.IMAGE * 0, heat, height=100)
+        yellow = cv2.applyColorMap(np.array([[255]], np.uint8), cv2.COLORMAP_INFERNO)[0, 0]
+        assert picture[80, 40].tolist() == picture[0, 0].tolist() == np.rint(yellow * 0.6).tolist()
+
+    def test_a_faint_map_stays_faint(self):
+        heat = np.full((100, 80), 0.05, np.float32)
+        heat[0, 0] = 1
+        picture = draw_heat(self.IMAGE * 0, heat, height=100)
+        fifth = cv2.applyColorMap(np.array([[51]], np.uint8), cv2.COLORMAP_INFERNO)[0, 0]  # 0.05 x 4 of 255
+        assert picture[80, 40].tolist() == np.rint(fifth * 0.6 * 0.4).tolist()
+
     def test_lungs_are_outlined_in_green(self):
         heat = np.zeros((100, 80), np.float32)
         assert has(draw_heat(self.IMAGE, heat, SQUARE[0]), REFERENCE)

@@ -58,7 +58,8 @@ class Unfreeze(Callback):
         frozen = epoch < model.unfreeze_at_epoch
         if frozen != model.frozen:
             model.set_frozen(frozen)
-            log.info("epoch %d: the backbone is %s", epoch, "frozen" if frozen else "trained from now on")
+            words = "frozen until" if frozen else "trained, as from"
+            log.info("epoch %d: the backbone is %s epoch %d", epoch, words, model.unfreeze_at_epoch)
 
 
 def _unfreezing(pl_module: LightningModule) -> Any:

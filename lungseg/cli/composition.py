@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lungseg.cli import schema
 from lungseg.cli.composed import Composed, plain
-from lungseg.cli.nodes import SPECIAL, no_argument, no_key, problems_of, shipped_values
+from lungseg.cli.nodes import SPECIAL, choices_with, no_argument, no_key, problems_of, shipped_values
 from lungseg.cli.problems import grammar_problem, quoted, raise_all, split
 from lungseg.cli.translate import Origin, sentence
 from lungseg.config import check, missing
@@ -267,6 +267,8 @@ class Composer:
         msg = f"{override.input_line}: `{parent}` is null, so nothing reads `{override.key_or_group}`"
         if self.is_group(parent):
             msg += f"; choose one first: {parent}=<{'|'.join(self.choices(parent))}>"
+        elif self.is_group(group := parent.partition(".")[0]) and (there := choices_with(self.conf, parent)):
+            msg += f"; there is one in {' and in '.join(f'{group}={choice}' for choice in there)}"
         raise ConfigError(msg)
 
     def _new_key(self, override: Override, node: DictConfig, parts: list[str], depth: int) -> Override:

@@ -165,7 +165,7 @@ def shipped_values(conf: Path, path: str) -> dict[str, list[Any]]:
     """Return the keys that the shipped files of a group give the node at `path`, with the values they give."""
     group, *rest = path.split(".")
     found: dict[str, list[Any]] = {}
-    for content in _group_contents(conf / group):
+    for content in _group_contents(conf / group).values():
         node: Any = content
         for part in rest:
             node = node.get(part) if isinstance(node, dict) else None
@@ -176,13 +176,26 @@ def shipped_values(conf: Path, path: str) -> dict[str, list[Any]]:
     return found
 
 
+def choices_with(conf: Path, path: str) -> list[str]:
+    """Return the choices of a group whose shipped files set up the object at `path`."""
+    group, *rest = path.split(".")
+    found = []
+    for choice, content in _group_contents(conf / group).items():
+        node: Any = content
+        for part in rest:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            found.append(choice)
+    return found
+
+
 @functools.cache
-def _group_contents(folder: Path) -> list[Any]:
-    """Parse the files of a group; those with another package say nothing about the group's node."""
+def _group_contents(folder: Path) -> dict[str, Any]:
+    """Parse the files of a group, by choice; those with another package say nothing about the group's node."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    contents = []
+    contents = {}
     for file in sorted(folder.rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         if "@package" not in text.partition("\n")[0]:
-            contents.append(yaml.load(text, Loader=loader))
+            contents[file.relative_to(folder).with_suffix("").as_posix()] = yaml.load(text, Loader=loader)
     return contents

@@ -149,6 +149,8 @@ def evaluate(cfg: dict[str, Any], loaded: checkpoint.Checkpoint, folder: Path) -
     module.require(*cfg["test_parts"])
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint(*cfg["test_parts"])
+    if module.classes:
+        module.require_tested_classes(*cfg["test_parts"])
     refuse_seen(cfg, loaded, data)
     if is_first_process():
         write_data(folder, module, data.facts)

@@ -81,7 +81,8 @@ def run(cfg: dict[str, Any]) -> int:
         place = Path(cfg["input"]).expanduser() if cfg["input"] else None
         files = radiographs(place, output) if place is not None else []
         made = _classifier(cfg)
-        check_wanted(made, cfg["classes"])
+        wanted = [cfg["classes"]] if isinstance(cfg["classes"], str) else cfg["classes"]
+        check_wanted(made, wanted)
         masks = _lung_masks(cfg, made) if files else None
         module = _data(cfg, folder) if cfg["embedding"] or cfg["neighbours"] else None
         if cfg["embedding"] and module is not None:
@@ -93,7 +94,7 @@ def run(cfg: dict[str, Any]) -> int:
             explainer = build.make(cfg["explain"], "explain")
             explain(
                 made, explainer, files, output,
-                wanted=cfg["classes"], masks=masks, known=known, neighbours=cfg["neighbours"],
+                wanted=wanted, masks=masks, known=known, neighbours=cfg["neighbours"],
             )  # fmt: skip
     return 0
 

@@ -58,8 +58,10 @@ def run(cfg: dict[str, Any]) -> int:
 
 def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | None = None) -> None:
     """Fit and test into a run folder."""
-    # before the data: a mistake in them is told at once, and not after minutes of preparing radiographs
-    task: Any = None if cfg["data"].get("classes") else build.task(cfg, pretrained=resumed is None)
+    build.structures_of(cfg)
+    # before the data: a mistake in it is told at once, and not after minutes of preparing radiographs. How many images
+    # are of each class is not known yet: a loss that weighs them is built for one of each now, and again below
+    task: Any = build.task(cfg, pretrained=resumed is None, counts=[[1, 1]] * len(build.classes_of(cfg)) or None)
     choice, limits = build.postprocess_choice(cfg), build.threshold_choice(cfg)
     data = build.data(cfg, folder, test_parts=tuple(cfg["test_parts"]), progress=store_progress(), jobs=cores())
     module = data.module
@@ -68,12 +70,9 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
         module.require(*cfg["test_parts"])
     if cfg["task"].get("activation") == "softmax":
         module.require_disjoint("train", "val", *cfg["test_parts"])
-    counts = None
     if module.classes:
         module.require_classes()
-        counts = module.class_counts()
-    if task is None:  # the loss of a classifier weighs the classes by their counts
-        task = build.task(cfg, pretrained=resumed is None, counts=counts)
+        task.loss = build.loss(cfg, counts=module.class_counts())
     if limits is not None:
         limits.require(module)
     if module.store.structures:

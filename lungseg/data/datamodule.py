@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 
 from lungseg.data.augment.base import Augmentation
 from lungseg.data.dataset import StoreDataset
+from lungseg.data.labels import NOTHING, count_names
 from lungseg.data.normalize import Normalize
 from lungseg.data.sampler import EpochSampler
 from lungseg.data.sources.base import Source
 from lungseg.data.store import Store
 from lungseg.data.table import SamplesTable
-from lungseg.errors import ConfigError, DataError
+from lungseg.errors import ConfigError, DataError, first_five
 from lungseg.types import Batch, Part
 
 log = logging.getLogger(__name__)
@@ -200,9 +201,12 @@ class LungDataModule(LightningDataModule):
         learnt = (train == 1).sum(axis=0)
         unseen = [name for name, n in zip(self.classes, learnt, strict=True) if not n]
         if unseen:
+            out = f"leave it out: {self._without(unseen)}"
+            if self.labels is not None and self.labels.ndim == 1:  # its images would be of no class then
+                out = f"take its images out of the set and give {self._without(unseen)}"
             msg = (
                 f"no image of {', '.join(unseen)} is in the training part, only in others, so it cannot be learnt. "
-                f"Another seed or split may put some there; or leave it out: {self._without(unseen)}"
+                f"Another seed or split may put some there; or {out}"
             )
             raise DataError(msg)
         always = [name for name, n in zip(self.classes, (train == 0).sum(axis=0), strict=True) if not n]
@@ -212,8 +216,31 @@ class LungDataModule(LightningDataModule):
                 "Choose data with images that are not, or other data.classes"
             )
             raise DataError(msg)
-        later: tuple[Part, ...] = ("val", "test")
-        for part in later:
+        self._warn_of_absent_classes("val", "test")
+
+    def require_tested_classes(self, *parts: Part) -> None:
+        """Raise when the labels of some parts name other things than the classes; warn of classes that are absent.
+
+        In a multilabel set names that are no classes count for nothing, so that every image would be of none of them.
+
+        Raises:
+            DataError: no image is of any class, and their labels hold other names.
+        """
+        at = self.positions(*parts)
+        if len(at) and not (self.truth_at(at) == 1).any():
+            held = count_names(self.table.column("label").take(at).to_pylist())
+            others = [name for name, _ in held.most_common() if name != NOTHING]
+            if others:
+                msg = (
+                    f"none of the {len(at)} samples of the {' and '.join(parts)} part is of any class out of "
+                    f"{_listed(self.classes)}: their labels name {first_five(others)}. Take a set with these classes, "
+                    f"or correct its labels, where {NOTHING!r} says that an image shows none of them"
+                )
+                raise DataError(msg)
+        self._warn_of_absent_classes(*parts)
+
+    def _warn_of_absent_classes(self, *parts: Part) -> None:
+        for part in parts:
             found = self.truth(part)
             empty = [name for name, n in zip(self.classes, (found == 1).sum(axis=0), strict=True) if not n]
             if len(found) and empty:

@@ -57,7 +57,9 @@ class StoreDataset(Dataset[dict[str, Any]]):
         masks = self.store.masks(positions) if self.store.structures else None
         sample_ids: list[str] = self.table.column("sample_id").take(positions).to_pylist()
         if self.augment is not None:
-            images, masks = self._augmented(batch.epoch, sample_ids, images, masks)
+            repeats = np.zeros(len(positions), np.int64) if batch.repeats is None else batch.repeats
+            keys = [sample_key(name, repeat) for name, repeat in zip(sample_ids, repeats.tolist(), strict=True)]
+            images, masks = self._augmented(batch.epoch, keys, images, masks)
         out: dict[str, Any] = {
             "image": torch.from_numpy(images[:, None]),
             "index": torch.from_numpy(positions),
@@ -75,13 +77,13 @@ class StoreDataset(Dataset[dict[str, Any]]):
         return out
 
     def _augmented(
-        self, epoch: int, sample_ids: list[str], images: NDArray[Any], masks: NDArray[np.uint8] | None
+        self, epoch: int, keys: list[int], images: NDArray[Any], masks: NDArray[np.uint8] | None
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         augment = self.augment
         if augment is None:
             return images, masks
         given = masks if masks is not None else np.zeros((len(images), 0, *images.shape[1:]), np.uint8)
-        for i, sample_id in enumerate(sample_ids):
+        for i, key in enumerate(keys):
             # gathered arrays are copies, so the store is never written to
-            images[i], given[i] = augment(images[i], given[i], seed=self.seed, epoch=epoch, key=sample_key(sample_id))
+            images[i], given[i] = augment(images[i], given[i], seed=self.seed, epoch=epoch, key=key)
         return images, masks

@@ -168,7 +168,7 @@ def _one_class(label: str, found: Named, classes: Sequence[str], sample_id: str)
         hint = f" Did you mean {near!r} in data.classes?" if near else ""
         msg = (
             f"{sample_id} is labelled {name!r}, which is none of data.classes=[{','.join(classes)}].{hint} Name it "
-            "there, or leave such images out at their source (data.sources.<name>.classes)"
+            "there, correct the label where it comes from, or take such images out of the set"
         )
         raise DataError(msg)
     return list(classes).index(name)
@@ -273,3 +273,13 @@ def tokens_of(label: str | None) -> tuple[str, ...]:
     except ValueError:
         return (label,)
     return found.present or (() if found.unknown else (NOTHING,))
+
+
+def count_names(labels: Iterable[str | None]) -> Counter[str]:
+    """How many labels hold each name; see `tokens_of`.
+
+    Example:
+        >>> sorted(count_names(["a|b", "a", None]).items())
+        [('a', 2), ('b', 1)]
+    """
+    return Counter(name for label in labels for name in tokens_of(label))

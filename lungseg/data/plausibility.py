@@ -27,14 +27,18 @@ LEAST_CONTRAST = -0.03
 LEAST_SMOOTHNESS = 0.8
 """Correlation of neighbours in a 64 x 64 thumbnail; no radiograph of these sets lies below 0.87."""
 
+LEAST_SYMMETRY = 0.1
+"""Correlation with the mirror image (`_symmetry`). Of 1564 radiographs of seven sets 5 lie below it, of 300 cut-outs of
+grey photographs a quarter that pass all other rules."""
+
 
 def doubts(pixels: NDArray[Any]) -> list[str]:
     """Say why a picture may be no frontal chest radiograph; nothing is refused because of it.
 
     Looked at are colour, the ratio of the sides, the size, how the grey values are spread, whether neighbouring pixels
-    are alike, and whether the places of the lungs are darker than that of the spine. A photograph turned grey, or a
-    radiograph of another part of the body, may pass: the rules find what is plainly something else. Lungs that are
-    white with disease may raise a doubt, which is why it is no more than that.
+    are alike, whether the places of the lungs are darker than that of the spine, and whether left and right are alike.
+    A photograph turned grey, or a radiograph of another part of the body, may pass: the rules find what is plainly
+    something else. A lung that is white with disease may raise a doubt, which is why it is no more than that.
 
     Args:
         pixels: (h, w) or (h, w, 3) uint8 or uint16 over its full range, bright = dense.
@@ -68,6 +72,8 @@ def doubts(pixels: NDArray[Any]) -> list[str]:
         found.append("neighbouring pixels have nothing to do with one another")
     elif contrast(pixels) < LEAST_CONTRAST:
         found.append("the places of the lungs are brighter than the middle: it is inverted, or no frontal chest")
+    elif _symmetry(pixels) < LEAST_SYMMETRY:
+        found.append("left and right are not alike, as the two sides of a chest are")
     return found
 
 
@@ -76,3 +82,14 @@ def _smoothness(pixels: NDArray[Any]) -> float:
     small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float64)
     grey = small.mean(axis=2) if small.ndim == 3 else small
     return float(np.corrcoef(grey[:, 1:].ravel(), grey[:, :-1].ravel())[0, 1])
+
+
+def _symmetry(pixels: NDArray[Any]) -> float:
+    """Correlation of a 32 x 32 thumbnail with its mirror image, at the best of 7 axes around the middle."""
+    small = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64)
+    grey = small.mean(axis=2) if small.ndim == 3 else small
+    found = []
+    for shift in range(-3, 4):  # an axis half as many columns off the middle
+        cut = grey[:, max(0, shift) : 32 + min(0, shift)]
+        found.append(float(np.corrcoef(cut.ravel(), cut[:, ::-1].ravel())[0, 1]))
+    return max(found)

@@ -14,8 +14,9 @@ class EpochBatch(NamedTuple):
     """The samples of one process's batch.
 
     Attributes:
-        epoch: seeds their augmentation.
+        epoch: counted from 0; seeds their augmentation.
         positions: (B,) int64, rows of the samples table.
+        repeats: (B,) how often each was drawn before in this epoch, which seeds it too; None = never.
         share: what the mean loss of these samples counts for when the processes take the mean of theirs, so that every
             sample of the step counts the same: processes x B / samples of the step. 0 = the sample only keeps the
             process in step with the others and counts nowhere.
@@ -23,6 +24,7 @@ class EpochBatch(NamedTuple):
 
     epoch: int
     positions: NDArray[np.int64]
+    repeats: NDArray[np.int64] | None = None
     share: float = 1.0
 
 
@@ -94,7 +96,7 @@ class EpochSampler(Sampler[EpochBatch]):
     def __iter__(self) -> Iterator[EpochBatch]:
         """Yield the rest of the epoch that the run stands in."""
         epoch, start = divmod(self.batches_done(), max(1, self.epoch_batches)) if self.shuffle else (0, 0)
-        order = self.positions
+        order, repeats = self.positions, None
         if self.shuffle:
             key = np.array(
                 [self.seed & 0xFFFFFFFFFFFFFFFF, 0x6F72646572], np.uint64
@@ -106,11 +108,29 @@ class EpochSampler(Sampler[EpochBatch]):
             else:
                 chances = self.weights / self.weights.sum()
                 order = draw.choice(self.positions, size=len(self.positions), replace=True, p=chances)
+                repeats = drawn_before(order)
         wide = self.batch_size * self.world_size
         for batch in range(start, self.epoch_batches):
-            step = order[batch * wide : (batch + 1) * wide]
-            piece = np.array_split(step, self.world_size)[self.rank]
-            if len(piece):
-                yield EpochBatch(epoch, piece, self.world_size * len(piece) / len(step))
+            step = slice(batch * wide, (batch + 1) * wide)
+            pieces = np.array_split(order[step], self.world_size)
+            mine = pieces[self.rank]
+            if len(mine):
+                again = None if repeats is None else np.array_split(repeats[step], self.world_size)[self.rank]
+                yield EpochBatch(epoch, mine, again, self.world_size * len(mine) / sum(map(len, pieces)))
             elif self.shuffle:
-                yield EpochBatch(epoch, step[:1], 0.0)
+                yield EpochBatch(epoch, pieces[0][:1], None, 0.0)
+
+
+def drawn_before(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count how often each entry stands further in front.
+
+    Example:
+        >>> drawn_before(np.array([7, 3, 7, 7, 3])).tolist()
+        [0, 0, 1, 2, 1]
+    """
+    by_value = np.argsort(order, kind="stable")
+    places = np.arange(len(order))
+    begins = np.concatenate(([True], np.diff(order[by_value]) != 0))[: len(order)]
+    found = np.empty(len(order), np.int64)
+    found[by_value] = places - np.maximum.accumulate(np.where(begins, places, 0))
+    return found

@@ -7,6 +7,9 @@ from torch import nn
 SETTLED = 5.0
 """Steps times momentum from which the statistics are taken for settled: e^-5 = 0.7 % of the first values are left."""
 
+USUAL = 0.1
+"""Momentum of torch's batch norm."""
+
 
 def slow_statistics(model: nn.Module, steps: int) -> str | None:
     """Say that a training is too short for the running statistics that validation and prediction use.
@@ -31,8 +34,11 @@ def slow_statistics(model: nn.Module, steps: int) -> str | None:
     ]
     if not momenta or min(momenta) <= 0 or steps * min(momenta) >= SETTLED:
         return None
+    ways = "train longer, or take smaller batches"
+    if min(momenta) < USUAL:
+        ways = f"set model.bn_momentum={USUAL:g} where the model has that key, {ways}"
     return (
         f"batch norm of momentum {min(momenta):g} takes some {round(SETTLED / min(momenta)):,} steps until its running "
-        f"statistics fit, and this training has {steps:,}: validation and predictions will lag behind. Set "
-        "model.bn_momentum=0.1 where the model has that key, train longer, or take smaller batches"
+        f"statistics fit, and this training has {steps:,}: validation and predictions will lag behind. "
+        f"{ways[0].upper()}{ways[1:]}"
     )

@@ -19,6 +19,8 @@ from lungseg.models.weights import IMAGENET, read_weights
 
 SIDES = (32, 64, 128, 256)
 """Smallest images that are tried."""
+COARSEST = 64
+"""Pixels along the side of a map's cell, at the most; networks have 32, some 64."""
 WAYS: tuple[dict[str, bool], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
 """Arguments by which networks that were made for one size take others: none, of transformers, of windowed ones."""
 OURS = (
@@ -313,6 +315,9 @@ def _run(net: nn.Module, planes: int, size: tuple[int, int]) -> Any:
 def _is_map(out: Tensor, size: tuple[int, int]) -> bool:
     """Say whether an output is (B, C, h, w) with h : w as H : W, give or take a pixel, and not yet pooled.
 
+    Cells of more than `COARSEST` pixels are what is left by a dense layer written as a convolution, as VGG has them:
+    7 x 7 on maps of 7 x 7.
+
     Example:
         >>> _is_map(torch.empty(1, 48, 4, 6), (64, 96)), _is_map(torch.empty(1, 4, 6, 48), (64, 96))
         (True, False)
@@ -320,5 +325,7 @@ def _is_map(out: Tensor, size: tuple[int, int]) -> bool:
     if out.ndim != 4 or out.shape[-2:] == (1, 1):
         return False
     height, width = out.shape[-2:]
+    if height * COARSEST < size[0]:
+        return False
     ratio = size[1] / size[0]
     return abs(width - ratio * height) <= 1 + ratio

@@ -21,6 +21,8 @@ IMAGENET = "imagenet"
 KEY = "model.weights"
 WRAPPERS = ("module.", "model.")
 """What stands before the names of a network's tensors when something else held it, from outside in."""
+IN_A_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt")
+"""Where a run folder, or its folder of checkpoints, has weights."""
 SECONDS_TO_CONNECT = 3.0
 
 
@@ -109,11 +111,14 @@ def find_file(place: str, key: str = KEY) -> Path:
     path = Path(place).expanduser()
     if path.is_file():
         return path
-    what = "is a folder" if path.is_dir() else "does not exist"
-    siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = near_name(path.name, [IMAGENET, *siblings])
-    hint = f"; did you mean {near if near == IMAGENET else path.parent / near}?" if near else ""
-    msg = f"{key}={place} {what}{hint or f'. Give {IMAGENET}, the path of a file, or null'}"
+    if path.is_dir():
+        what, near = "is a folder", next((str(path / name) for name in IN_A_RUN if (path / name).is_file()), None)
+    else:
+        siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        what, near = "does not exist", near_name(path.name, [IMAGENET, *siblings])
+        near = str(path.parent / near) if near and near != IMAGENET else near
+    hint = f"; did you mean {near}?" if near else f". Give {IMAGENET}, the path of a file, or null"
+    msg = f"{key}={place} {what}{hint}"
     raise ConfigError(msg)
 
 

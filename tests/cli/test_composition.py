@@ -36,6 +36,17 @@ def test_every_constructor_argument_can_be_set(composer: Composer, override: str
     assert composer.compose([override]).config["model"][key] == value
 
 
+def test_a_key_of_what_is_null_is_answered_by_the_choice_that_has_it(composer: Composer) -> None:
+    said = problem(composer, "experiment=resnet34_nih_chestxray", "metrics.thresholds.rule=youden")
+    assert said.endswith("there is one in metrics=multilabel")
+
+
+def test_the_thresholds_of_an_experiment_can_be_chosen_after_all(composer: Composer) -> None:
+    lines = ["experiment=resnet34_nih_chestxray", "metrics=multilabel", "metrics.thresholds.rule=youden"]
+    assert composer.compose(lines[:1]).config["metrics"]["thresholds"] is None
+    assert composer.compose(lines).config["metrics"]["thresholds"]["rule"] == "youden"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

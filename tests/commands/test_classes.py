@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_sample_image
 
 import lungseg
@@ -113,6 +114,25 @@ def test_a_stopped_run_goes_on_to_the_same_results(tmp_path, monkeypatch, runs, 
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.parametrize("batches", [2, 5])
+def test_drawn_samples_and_a_backbone_unfrozen_later_are_resumed_exactly(tmp_path, monkeypatch, batches):
+    """Three batches an epoch; the backbone is trained from the fourth on."""
+    net = ["model=timm", "model.backbone=test_resnet", "loss=cross_entropy"]
+    lines = ["balance=weighted", "model.freeze=backbone", "model.unfreeze_at_epoch=2", "test=last"]
+    straight, folder = tmp_path / "straight", tmp_path / "run"
+    train.run(classes_config("train", straight, *lines, net=net))
+    callbacks = train.build.callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(train.build, "callbacks", lambda cfg: {**callbacks(cfg), "stop": StopAfter(batches=batches)})
+        with pytest.raises(PreemptedError):
+            train.run(classes_config("train", folder, *lines, net=net))
+    train.run(classes_config("train", folder, f"resume={folder}", *lines, net=net))
+    one, other = (checkpoint.load(place / "checkpoints/last.ckpt").weights for place in (folder, straight))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    one, other = (pd.read_parquet(place / "per_sample.parquet") for place in (folder, straight))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
 def test_a_run_does_not_go_on_with_its_classes_in_another_order(tmp_path, runs):
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
@@ -139,6 +159,25 @@ class TestRefused:
     def test_classes_that_do_not_fit_the_labels(self, tmp_path, classes, error, said):
         with pytest.raises(error, match=said):
             train.run(classes_config("train", tmp_path / "run", f"data.classes={classes}"))
+
+    @pytest.mark.parametrize(
+        ("net", "said"),
+        [
+            (["model=timm", "model.backbone=resnet1", "loss=cross_entropy"], "no network of timm; did you mean"),
+            (["model=timm", "model.backbone=test_resnet", "loss=cross_entropy", "model.weights=nix"], "does not exist"),
+            (
+                ["model=timm", "model.backbone=test_resnet", "loss=cross_entropy", "loss.class_weights=[1,2]"],
+                "2 values",
+            ),
+        ],
+        ids=["network", "weights", "loss"],
+    )
+    def test_a_mistake_in_the_network_is_told_before_the_radiographs_are_prepared(
+        self, tmp_path, monkeypatch, net, said
+    ):
+        monkeypatch.setattr(train.build, "data", lambda *_, **__: pytest.fail("the data were read first"))
+        with pytest.raises(ConfigError, match=said):
+            train.run(classes_config("train", tmp_path / "run", net=["model=timm", "loss=cross_entropy", *net]))
 
     def test_a_loss_of_masks(self, tmp_path):
         with pytest.raises(ConfigError, match=r"loss does not fit task=multiclass with 3 classes.*BCELoss"):

@@ -83,6 +83,10 @@ class TestPictures:
         found = rows(run(tmp_path, classifier, f"input={folder / 'a.png'}", "classes=[bilateral,normal]"))
         assert [row["class"] for row in found] == ["bilateral", "normal"]
 
+    def test_a_single_class_needs_no_brackets(self, tmp_path, classifier, folder):
+        out = run(tmp_path, classifier, f"input={folder / 'a.png'}", "classes=lobar")
+        assert [row["class"] for row in rows(out)] == ["lobar"]
+
     def test_another_layer_gives_another_picture(self, tmp_path, classifier, folder):
         one = run(tmp_path, classifier, f"input={folder / 'a.png'}", "classes=[lobar]")
         other = run(

@@ -179,8 +179,25 @@ class TestClasses:
 
     def test_a_class_that_no_training_image_shows_is_refused(self, tmp_path):
         module = toy_classes(tmp_path, labels=["dim"] * 12 + ["bright"] * 4, n=16, val=4)
-        with pytest.raises(DataError, match=r"no image of bright is in the training part.*data\.classes=\[dim\]"):
+        with pytest.raises(DataError, match=r"no image of bright is in the training part.*take its images out"):
             module.require_classes()
+
+    def test_labels_of_several_may_leave_such_a_class_out(self, tmp_path):
+        labels = ["none", "bright"] * 6 + ["large"] * 4
+        module = toy_classes(tmp_path, "multilabel", labels=labels, n=16, val=4)
+        with pytest.raises(DataError, match=r"no image of large is in .*; or leave it out: data\.classes=\[bright\]"):
+            module.require_classes()
+
+    def test_a_tested_set_that_has_none_of_the_classes_is_refused_by_what_its_labels_name(self, tmp_path):
+        module = toy_classes(tmp_path, "multilabel", labels=["edema", "mass|edema", "none"], n=6, val=0, test=6)
+        with pytest.raises(DataError, match=r"none of the 6 samples of the test part .*labels name edema, mass\."):
+            module.require_tested_classes("test")
+
+    def test_a_tested_set_in_which_all_is_known_to_be_absent_is_warned_of(self, tmp_path, caplog):
+        module = toy_classes(tmp_path, "multilabel", labels=["none"], n=4, val=0, test=4)
+        with caplog.at_level("WARNING"):
+            module.require_tested_classes("test")
+        assert "no image of the test part is of bright, large" in caplog.text
 
     def test_a_label_that_all_training_images_bear_is_refused(self, tmp_path):
         module = toy_classes(tmp_path, "multilabel", labels=["bright", "bright|large"])

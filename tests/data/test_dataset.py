@@ -98,3 +98,13 @@ def test_without_structures_there_are_no_masks_and_augmentation_moves_the_image(
         module.store.images([3])[0], np.zeros((0, 16, 16), np.uint8), seed=0, epoch=2, key=sample_key("discs/003")
     )
     assert np.array_equal(found["image"][0, 0], alone)
+
+
+def test_a_sample_drawn_twice_in_an_epoch_is_changed_in_two_ways_and_each_always_the_same(tmp_path):
+    module = toy_classes(tmp_path, "multiclass")
+    dataset = module.dataset(Affine())
+    at = np.array([3, 3])
+    images = dataset.__getitems__(EpochBatch(2, at, np.array([0, 1])))["image"]
+    assert not torch.equal(images[0], images[1])
+    assert torch.equal(images[1:], dataset.__getitems__(EpochBatch(2, at[:1], np.array([1])))["image"])
+    assert torch.equal(images[:1], dataset.__getitems__(EpochBatch(2, at[:1]))["image"])

@@ -9,6 +9,7 @@ from lungseg.data.labels import (
     ClassCount,
     check_classes,
     class_counts,
+    count_names,
     encode,
     encode_table,
     label_of,
@@ -176,3 +177,7 @@ def test_classes_of_a_multiclass_set_are_counted_as_well():
 )
 def test_names_are_counted_as_they_stand(label, tokens):
     assert tokens_of(label) == tokens
+
+
+def test_names_are_counted_over_labels():
+    assert count_names(["x", "x|y", "x|?y", "none", None]) == {"x": 3, "y": 1, "none": 1}

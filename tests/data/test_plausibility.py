@@ -59,6 +59,13 @@ def stripes() -> np.ndarray:
     return np.tile(np.repeat(np.array([40, 200], np.uint8), 64), (128, 2))
 
 
+def lit_from_the_side() -> np.ndarray:
+    """Brighter from left to right, with a bright column where the spine would be and all grey values."""
+    picture = np.tile(np.linspace(0, 230, 128), (128, 1))
+    picture[:, 56:72] = 200
+    return picture.astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("picture", "said"),
     [
@@ -68,9 +75,10 @@ def stripes() -> np.ndarray:
         (np.full((128, 128), 90, np.uint8), "one grey value"),
         (page(), "one grey value"),
         (stripes(), "only 2 grey values"),
+        (lit_from_the_side(), "left and right are not alike"),
         (np.random.default_rng(0).integers(0, 256, (200, 200)).astype(np.uint8), "nothing to do with one another"),
     ],
-    ids=["inverted", "narrow", "small", "even", "page", "stripes", "noise"],
+    ids=["inverted", "narrow", "small", "even", "page", "stripes", "lopsided", "noise"],
 )
 def test_what_is_plainly_something_else_raises_a_doubt_that_says_why(picture, said):
     assert any(said in doubt for doubt in doubts(picture))

@@ -133,6 +133,17 @@ class TestWeights:
         assert order(self.weighted([1.0, 2.0] * 6, batches_done=1)) == whole[4:]
         assert order(self.weighted([1.0, 2.0] * 6, batches_done=3)) != whole
 
+    @pytest.mark.parametrize("world", [1, 2])
+    def test_a_sample_drawn_again_says_how_often_it_was(self, world):
+        pieces = [list(self.weighted([1.0, 5.0, 1.0], rank=rank, world_size=world)) for rank in range(world)]
+        batches = [batch for step in zip(*pieces, strict=True) for batch in step]
+        seen: dict[int, int] = {}
+        for batch in batches:
+            for position, repeat in zip(batch.positions.tolist(), batch.repeats.tolist(), strict=True):
+                assert repeat == seen.get(position, 0)
+                seen[position] = repeat + 1
+        assert max(seen.values()) > 1
+
     @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.inf, 1.0]],
                              ids=["too few", "negative", "nothing", "infinite"])  # fmt: skip
     def test_weights_that_are_none_are_refused(self, weights):

@@ -20,6 +20,11 @@ def test_it_says_steps_and_the_key():
     assert "model.bn_momentum=0.1" in said
 
 
+def test_a_momentum_that_is_usual_already_is_no_way_out():
+    said = slow_statistics(nn.BatchNorm2d(1, momentum=0.1), 22)
+    assert said.endswith("will lag behind. Train longer, or take smaller batches")
+
+
 def test_the_slowest_of_several_counts():
     net = nn.Sequential(nn.BatchNorm2d(1, momentum=0.1), nn.BatchNorm2d(1, momentum=0.001))
     assert "some 5,000 steps" in slow_statistics(net, 4_999)

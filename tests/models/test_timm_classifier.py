@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from lungseg.errors import ConfigError, ResourceError
-from lungseg.models.timm_classifier import TimmClassifier
+from lungseg.models.timm_classifier import TimmClassifier, _trial
 
 TINY = "test_efficientnet"  # timm made some for tests
 BACKBONES = [TINY, "test_resnet", "test_convnext", "test_vit", "test_mambaout"]
@@ -106,6 +106,14 @@ def test_the_last_maps_are_found(backbone, layer, maps):
     with torch.no_grad():
         net(image(size=(96, 128)))
     assert seen[0][2:] == maps
+
+
+def test_a_dense_layer_written_as_a_convolution_is_no_last_map():
+    """VGG's 7 x 7 on maps of 7 x 7, found without numbers: it has 129 million weights."""
+    with torch.device("meta"):
+        net = timm.create_model("vgg11", num_classes=0, in_chans=1)
+    found = _trial(net, 1, (256, 260))
+    assert found == (4096, "features")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

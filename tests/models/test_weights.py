@@ -85,7 +85,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     [
         ("fil.pth", r"model\.weights=.*fil\.pth does not exist; did you mean .*/file\.pth\?"),
         ("other.bin", r"model\.weights=.*other\.bin does not exist\. Give imagenet, the path of a file, or null"),
-        ("", r"model\.weights=.* is a folder"),
+        ("", r"model\.weights=.* is a folder\. Give imagenet"),
     ],
     ids=["near", "far", "folder"],
 )
@@ -93,6 +93,13 @@ def test_a_path_without_a_file_is_refused(tmp_path, name, message):
     torch.save(TENSORS, tmp_path / "file.pth")
     with pytest.raises(ConfigError, match=message):
         read_weights(str(tmp_path / name), None)
+
+
+def test_a_run_folder_is_refused_with_the_file_in_it(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    torch.save(TENSORS, tmp_path / "run/checkpoints/best.ckpt")
+    with pytest.raises(ConfigError, match=r"run is a folder; did you mean .*run/checkpoints/best\.ckpt\?"):
+        read_weights(str(tmp_path / "run"), None)
 
 
 def test_a_mistyped_imagenet_is_recognised():

@@ -9,14 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def sample_key(sample_id: str) -> int:
+def sample_key(sample_id: str, repeat: int = 0) -> int:
     """Return 64 bits that stand for a sample, the same on every machine.
+
+    Args:
+        sample_id: of the sample.
+        repeat: how often it was drawn before in the epoch, where samples are drawn with replacement: each time it is
+            changed in another way.
 
     Example:
         >>> sample_key("jsrt/JPCLN001") == sample_key("jsrt/JPCLN001")
         True
     """
-    return int.from_bytes(hashlib.blake2b(sample_id.encode(), digest_size=8).digest(), "little")
+    text = f"{sample_id}\0{repeat}" if repeat else sample_id
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def generator(seed: int, epoch: int, key: int) -> np.random.Generator:

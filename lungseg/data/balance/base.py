@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.data.labels import tokens_of
+from lungseg.data.labels import count_names
 from lungseg.data.table import SamplesTable
 
 log = logging.getLogger(__name__)
@@ -63,15 +62,21 @@ def leave_out(table: SamplesTable, parts: NDArray[np.str_], positions: Iterable[
     return found
 
 
-def count_names(labels: Iterable[str | None]) -> Counter[str]:
-    """How many labels hold each name; see `lungseg.data.labels.tokens_of`."""
-    return Counter(name for label in labels for name in tokens_of(label))
-
-
 def labels_at(table: SamplesTable, positions: NDArray[np.int64]) -> list[str | None]:
     """Labels of some rows."""
     found: list[str | None] = table.column("label").take(positions).to_pylist()
     return found
+
+
+def different_labels(table: SamplesTable, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str | None]]:
+    """Labels of some rows, each different one once.
+
+    Returns:
+        (n,) the place of each row's label among the different ones, and these.
+    """
+    column = table.column("label").take(positions).combine_chunks()
+    encoded = column.dictionary_encode(null_encoding="encode")
+    return np.asarray(encoded.indices, np.int64), encoded.dictionary.to_pylist()
 
 
 def _told(table: SamplesTable, positions: NDArray[np.int64]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lungseg.data.balance.base import Balance, labels_at
+from lungseg.data.balance.base import Balance, different_labels
 from lungseg.data.labels import NOTHING, tokens_of
 from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError
@@ -44,19 +44,25 @@ class WeightedSampling(Balance):
         """By what chances training samples are drawn: (N,) of mean 1 over the training part, 0 elsewhere."""
         found = np.zeros(len(parts))
         places = np.flatnonzero(parts == "train")
-        names = [self._names(label) for label in labels_at(table, places)]
-        counts = Counter(name for held in names for name in held)
+        # each different label once: a million images have some hundreds of them
+        which, texts = different_labels(table, places)
+        names = [self._names(text) for text in texts]
+        images = np.bincount(which, minlength=len(texts))
+        counts: Counter[str] = Counter()
+        for held, n in zip(names, images.tolist(), strict=True):
+            counts.update(dict.fromkeys(held, n))
         if not counts:
             found[places] = 1
             return found
         rarity = {name: n**-self.power for name, n in counts.items()}
         least = min(rarity.values())
         raw = np.array([np.mean([rarity[name] for name in held]) if held else least for held in names])
-        found[places] = raw / raw.mean()
+        each = raw / (raw @ images / len(places))
+        found[places] = each[which]
         drawn = dict.fromkeys(counts, 0.0)
-        for held, weight in zip(names, found[places], strict=True):
+        for held, n, weight in zip(names, images.tolist(), each.tolist(), strict=True):
             for name in held:
-                drawn[name] += float(weight)
+                drawn[name] += n * weight
         log.info(
             "balance, weighted sampling: training samples of each class: %s; expected in an epoch: %s",
             ", ".join(f"{name} {counts[name]}" for name in sorted(counts)),

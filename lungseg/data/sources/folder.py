@@ -354,7 +354,7 @@ class FolderSource(Source):
         for word, column in [*wanted, *(("", column) for column in self.label_columns or ())]:
             if column not in present:
                 near = near_name(column, present)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = f"; did you mean {near!r}?" if near else "."
                 key = f"columns.{word}=<column>" if word else "label_columns=[<column>, ...]"
                 msg = (
                     f"{path} has no column {column!r}{hint} Its columns: {', '.join(present) or 'none'}. Name it with "

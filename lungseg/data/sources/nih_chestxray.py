@@ -180,7 +180,7 @@ class NihChestXraySource(Source):
                 f", of which {len(chosen)} are kept ({ruled - len(chosen)} without a finding left out)"
                 * (ruled > len(chosen))
             ),
-            *self._compare(chosen, whole == self.complete),
+            *self._compare(chosen, whole),
             *notes,
         ]
         if old:
@@ -247,8 +247,13 @@ class NihChestXraySource(Source):
             official_split=parts.get(entry.image),
         )
 
-    def _compare(self, entries: Sequence[_Entry], whole: bool) -> list[str]:
-        """A note on the counts of the classes; a warning where a complete copy differs from the paper's set."""
+    def _compare(self, entries: Sequence[_Entry], whole: int) -> list[str]:
+        """A note on the counts of the classes; a warning where they differ from those of the paper's set.
+
+        Args:
+            entries: what is taken.
+            whole: radiographs of this copy.
+        """
         counts = Counter(finding for entry in entries for finding in entry.findings)
         note = ", ".join(f"{name} {counts[name]}" for name in self.classes)
         if set(self.classes) != set(PAPER_COUNTS) or self.label_rule != "subset":
@@ -257,12 +262,15 @@ class NihChestXraySource(Source):
         compared = {n: c for n, c in PAPER_COUNTS.items() if n != NO_FINDING or self.normals is not None}
         off = {name: counts[name] / count - 1 for name, count in compared.items()}
         far = [f"{name} {counts[name]} ({d:+.1%})" for name, d in off.items() if abs(d) > _TOLERANCE]
-        if whole and far:
+        if far:
+            why = "the paper prints counts and no names, so that its classes or its rule may be others"
+            if whole != self.complete:
+                why = f"this copy has {whole:,} of the {self.complete:,} radiographs, so that it is another set"
             log.warning(
-                "%s: counts differ from the classification paper's by more than 3 %%: %s. The paper prints counts and "
-                "no names, so that its classes or its rule may be others",
+                "%s: counts differ from the classification paper's by more than 3 %%: %s; %s",
                 self.name,
                 ", ".join(far),
+                why,
             )
         return [note]
 

@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 
-from lungseg.data.balance.base import Balance, count_names, leave_out
+from lungseg.data.balance.base import Balance, different_labels, leave_out
 from lungseg.data.balance.none import NoBalance
 from tests.data.balance.tables import table, training
 
@@ -27,5 +27,11 @@ def test_samples_left_out_become_unused_and_are_told_before_and_after(caplog):
     ]
 
 
-def test_names_are_counted_over_labels():
-    assert count_names(["x", "x|y", "x|?y", "none", None]) == {"x": 3, "y": 1, "none": 1}
+def test_each_different_label_is_told_once():
+    which, texts = different_labels(
+        table(("a", "x"), ("b", "y"), ("c", None), ("d", "x|y"), ("e", "x")), np.arange(1, 5)
+    )
+    assert [texts[place] for place in which] == ["y", None, "x|y", "x"]
+    assert len(texts) == 4
+    none, texts = different_labels(table(("a", "x")), np.arange(0))
+    assert (none.tolist(), texts) == ([], [])
