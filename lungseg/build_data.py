@@ -236,6 +236,7 @@ def data(
             "structures": list(cfg["data"]["structures"]),
             "convention": {name: source.convention for name, (source, _) in homes.items()},
             **({} if labels is None else {"classes": _classes(labels, classes, parts)}),
+            **({} if masks_wanted(steps(cfg)) is None else {"kept": _kept(module)}),
         },
     )
 
@@ -247,6 +248,31 @@ def _classes(labels: NDArray[Any], classes: Sequence[str], parts: NDArray[np.str
         log.info("%s part: %s", part, ", ".join(f"{name} {n.positive}" + _unknown(n) for name, n in of.items()))
     told = {part: {name: n._asdict() for name, n in of.items()} for part, of in counts.items()}
     return {"names": list(classes), "counts": told}
+
+
+def _kept(module: LungDataModule) -> dict[str, Any]:
+    """Say what share of the pixels a step that goes by the lungs left: part -> class, or `all`, -> n, mean, sd."""
+    everything = np.arange(len(module.table))
+    shares = module.store.kept(everything).astype(np.float64)
+    if module.labels is None:
+        groups = {"all": np.ones(len(shares), bool)}
+    else:
+        truth = module.truth_at(everything)
+        groups = {name: truth[:, c] == 1 for c, name in enumerate(module.classes)}
+    found: dict[str, Any] = {}
+    parts: tuple[Part, ...] = ("train", "val", "test")
+    for part in parts:
+        at = module.positions(part)
+        chosen = {name: shares[at[of[at]]] for name, of in groups.items()}
+        found[part] = {
+            name: {
+                "n": len(values),
+                "mean": float(values.mean()) if len(values) else None,
+                "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+            }
+            for name, values in chosen.items()
+        }
+    return found
 
 
 def _unknown(count: ClassCount) -> str:

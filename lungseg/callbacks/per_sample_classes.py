@@ -25,7 +25,8 @@ class PerSampleClasses(Callback):
 
     per_sample.parquet has one row for each image: part, source, sample_id, subject_id, label (as the set has it),
     `p_<class>` float32 probabilities, `t_<class>` float32 truth (1, 0, NaN = unknown), predicted (the class; labels
-    joined by `|`), sex, age, view.
+    joined by `|`), kept (float32 share of the pixels that a step which goes by the lungs left as they were; NaN without
+    one), sex, age, view.
 
     Args:
         kind: multiclass or multilabel.
@@ -100,6 +101,7 @@ class PerSampleClasses(Callback):
                 **{f"p_{name}": chances[:, i] for i, name in enumerate(self.classes)},
                 **{f"t_{name}": truth[:, i] for i, name in enumerate(self.classes)},
                 "predicted": predicted(chances, self.kind, self.classes, self.thresholds),
+                "kept": data.store.kept(at),
                 **{name: [row[name] for row in rows] for name in ("sex", "age", "view")},
             }
         ).astype({"age": np.float64})

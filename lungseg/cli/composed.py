@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+NO_PATHS = ("disk", "trained")
+"""Values of `lung_masks` that are no paths: the masks that the sets publish, and those of a checkpoint's training."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,20 @@ class Composed:
 
 
 def plain(cfg: DictConfig, verb: str, run_dir: str | None) -> dict[str, Any]:
-    """Resolve to plain containers, with the keys that the program adds; `cfg` gets them too."""
+    """Resolve to plain containers, with the keys that the program adds; `cfg` gets them too.
+
+    The place of lung masks becomes an absolute path: a checkpoint keeps it, and is used from other folders.
+    """
     name = None if OmegaConf.is_missing(cfg, "name") else cfg.get("name")
     with open_dict(cfg):
         cfg["verb"] = verb
         cfg["run_dir"] = run_dir or f"{cfg.paths.outputs}/{name or verb}/not_started"
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    return {str(key): value for key, value in resolved.items()}
+    config = {str(key): value for key, value in resolved.items()}
+    steps = (config.get("preprocess") or {}).get("steps") or {}
+    ours = [step for step in steps.values() if str((step or {}).get("_target_")).startswith("lungseg.")]
+    for node, key in ((config, "lung_masks"), *((step, "masks") for step in ours)):
+        place = node.get(key)
+        if isinstance(place, str) and place.strip() and place not in NO_PATHS:
+            node[key] = str(Path(place).expanduser().absolute())
+    return config

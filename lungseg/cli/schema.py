@@ -79,6 +79,7 @@ class EvaluateSchema(VerbSchema):
 
     checkpoint: str = MISSING
     parts: list[str] = MISSING
+    lung_masks: str = MISSING
     batch_size: int | None = MISSING
     num_workers: int = MISSING
     device: str = MISSING
@@ -89,6 +90,7 @@ class EvaluateSchema(VerbSchema):
     n_boot: int = MISSING
     data: Any = None
     split: Any = None
+    preprocess: Any = None
 
 
 @dataclass

@@ -12,6 +12,7 @@ from lungseg.callbacks.feature_map import FeatureMap
 from lungseg.callbacks.overlays import Overlays
 from lungseg.callbacks.worst_cases import WorstCases
 from lungseg.commands.train import cores, describe, log_headline, require_enough, store_progress, write_data
+from lungseg.data.preprocess.lungs import DISK
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
 from lungseg.run_folder import is_first_process, recording, write_json
@@ -19,6 +20,10 @@ from lungseg.run_folder import is_first_process, recording, write_json
 log = logging.getLogger(__name__)
 
 ALL_TEST = {"_target_": "lungseg.data.splits.all_test.AllTestSplit"}
+LUNGS = "lungs"
+"""Name of the preprocessing step that `lungs=<part>` sets."""
+AS_TRAINED = "trained"
+"""Value of `lung_masks`: those that the checkpoint was trained with, or else the published ones."""
 THRESHOLD = "lungseg.postprocess.threshold.Threshold"
 PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
 """Keys of the trainer with which a run tries things out on a part of the data; a result is of all of it."""
@@ -27,7 +32,7 @@ PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
 def run(cfg: dict[str, Any]) -> int:
     """Run the verb; returns 0, every failure is raised."""
     loaded = checkpoint.load(cfg["checkpoint"])
-    merged = with_checkpoint(cfg, loaded)
+    merged = on_part(with_checkpoint(cfg, loaded), cfg)
     with recording(merged) as folder:
         evaluate(merged, loaded, folder)
     if cfg["report"] and is_first_process():
@@ -73,6 +78,35 @@ def with_checkpoint(cfg: dict[str, Any], loaded: checkpoint.Checkpoint) -> dict[
     steady = {key: value for key, value in trained["trainer"].items() if key not in PARTLY}
     merged["trainer"] = {**steady, **_where(cfg["device"], int(cfg.get("devices") or 1))}
     return merged
+
+
+def on_part(merged: dict[str, Any], cfg: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with the part of the picture that is to be tested, and where its lung masks come from.
+
+    Args:
+        merged: a checkpoint's config, as `with_checkpoint` gives it.
+        cfg: of the verb; `lungs=<part>` has put its step into `preprocess`, where nothing stands without it.
+
+    Raises:
+        ConfigError: lung masks are named, and no step goes by them.
+    """
+    chain, place = dict(merged["preprocess"]["steps"]), cfg["lung_masks"]
+    trained = chain.get(LUNGS)
+    known = place != AS_TRAINED
+    if cfg.get("preprocess") is not None:
+        chain.pop(LUNGS, None)
+        step = (cfg["preprocess"].get("steps") or {}).get(LUNGS)
+        if step is not None:
+            chain = {LUNGS: {**step, "masks": place if known else (trained or {}).get("masks", DISK)}, **chain}
+    elif known and trained:
+        chain[LUNGS] = {**trained, "masks": place}
+    if known and LUNGS not in chain:
+        msg = (
+            f"lung_masks={place}, but the whole picture is tested, which needs none. Choose a part of it, "
+            "such as lungs=border_only, or leave lung_masks out"
+        )
+        raise ConfigError(msg)
+    return {**merged, "preprocess": {**merged["preprocess"], "steps": chain}}
 
 
 def refuse_other_classes(loaded: checkpoint.Checkpoint, classes: Sequence[str]) -> None:

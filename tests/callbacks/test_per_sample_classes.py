@@ -53,7 +53,7 @@ def test_a_multiclass_row_holds_probabilities_truth_and_the_most_probable_class(
     frame, _ = files(tmp_path)
     assert frame.columns.tolist() == [
         "part", "source", "sample_id", "subject_id", "label", "p_dim", "p_bright", "t_dim", "t_bright", "predicted",
-        "sex", "age", "view",
+        "kept", "sex", "age", "view",
     ]  # fmt: skip
     wanted = torch.softmax(logits_of(module, toy_classification()), dim=1).numpy()
     assert frame[["p_dim", "p_bright"]].to_numpy() == pytest.approx(wanted, rel=1e-5)

@@ -62,3 +62,26 @@ def test_what_was_composed_cannot_be_exchanged() -> None:
     composed = Composed({"seed": 0}, ["seed=0"])
     with pytest.raises(dataclasses.FrozenInstanceError):
         composed.multirun = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("disk", "disk"),
+        ("/runs/a", "/runs/a"),
+        ("runs/a", "{here}/runs/a"),
+        ("~/a", "{home}/a"),
+        ("", ""),
+        (None, None),
+    ],
+)
+def test_the_place_of_lung_masks_can_be_found_from_any_folder(given, kept, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/her")
+    expected = kept and kept.format(here=tmp_path, home="/home/her")
+    target = "lungseg.data.preprocess.lungs_only.LungsOnly"
+    steps = {"lungs": {"_target_": target, "masks": "${lung_masks}"}, "grey": None, "own": {"masks": "left"}}
+    cfg = OmegaConf.create({"paths": {"outputs": "o"}, "lung_masks": given, "preprocess": {"steps": steps}})
+    found = plain(cfg, "train", None)
+    assert (found["lung_masks"], found["preprocess"]["steps"]["lungs"]["masks"]) == (expected, expected)
+    assert found["preprocess"]["steps"]["own"]["masks"] == "left"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from sklearn.datasets import load_sample_image
 
 import lungseg
@@ -360,6 +362,46 @@ class TestLungs:
         lines = ["lungs=lungs_only", f"lung_masks={runs['multiclass']}"]
         with pytest.raises(CheckpointError, match="is a classifier and draws no lungs"):
             train.run(classes_config("train", tmp_path / "run", *lines))
+
+    def test_a_trained_net_is_tested_on_each_part_of_the_picture(self, tmp_path, runs):
+        whole = evaluated(tmp_path / "whole", runs["multiclass"], "lungs=full")
+        assert whole["parts"] == read(runs["multiclass"], "metrics.json")["parts"]
+        frame = evaluated(tmp_path / "frame", runs["multiclass"], "lungs=border_only")
+        assert frame["parts"] != whole["parts"]
+        for place, mode in (("whole", math.nan), ("frame", 0.5)):
+            kept = pd.read_parquet(tmp_path / place / "per_sample.parquet")["kept"]
+            assert kept.isna().all() if math.isnan(mode) else kept.between(0.2, 0.9).all()
+        steps = yaml.safe_load((tmp_path / "frame" / "config.yaml").read_text())["preprocess"]["steps"]
+        assert (next(iter(steps)), steps["lungs"]["masks"]) == ("lungs", "disk")
+        assert read(tmp_path / "frame", "data.json")["normalize"] == read(runs["multiclass"], "data.json")["normalize"]
+
+    def test_a_net_of_a_part_is_tested_on_it_and_on_the_whole(self, tmp_path, trained_run):
+        lines = ["lungs=border_only", f"lung_masks={trained_run}", "trainer.max_epochs=1", "allow_leakage=true"]
+        train.run(classes_config("train", tmp_path / "run", *lines, "preprocess.steps.lungs.empty=keep"))
+        own = evaluated(tmp_path / "own", tmp_path / "run", "allow_leakage=true")
+        assert own["parts"] == read(tmp_path / "run", "metrics.json")["parts"]
+        evaluated(tmp_path / "whole", tmp_path / "run", "lungs=full", "allow_leakage=true")
+        assert "kept" not in read(tmp_path / "whole", "data.json")
+        evaluated(tmp_path / "disk", tmp_path / "run", "lung_masks=disk")
+        config = yaml.safe_load((tmp_path / "disk" / "config.yaml").read_text())
+        assert config["preprocess"]["steps"]["lungs"]["masks"] == "disk"
+
+    def test_masks_that_nothing_goes_by_are_refused(self, tmp_path, runs):
+        with pytest.raises(ConfigError, match=r"lung_masks=disk, but the whole picture.*lungs=border_only"):
+            evaluated(tmp_path / "out", runs["multiclass"], "lung_masks=disk")
+
+    def test_the_share_of_pixels_kept_is_told_by_class(self, tmp_path, runs):
+        evaluated(tmp_path / "run", runs["multiclass"], "lungs=lungs_only")
+        kept, rows = read(tmp_path / "run", "data.json")["kept"], pd.read_parquet(tmp_path / "run/per_sample.parquet")
+        for name in NAMES["multiclass"]:
+            of = rows.loc[rows["label"] == name, "kept"].astype(float)
+            assert kept["test"][name]["n"] == len(of)
+            assert kept["test"][name]["mean"] == pytest.approx(of.mean(), abs=1e-6)
+            assert kept["test"][name]["sd"] == (pytest.approx(of.std(), abs=1e-6) if len(of) > 1 else None)
+        counts = read(tmp_path / "run", "data.json")["split"]["counts"]
+        assert {part: sum(found["n"] for found in of.values()) for part, of in kept.items()} == {
+            part: counts[part] for part in ("train", "val", "test")
+        }
 
 
 NETS = {

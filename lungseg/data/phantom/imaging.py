@@ -65,19 +65,27 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
     )
 
 
-def develop(rendering: Rendering, exposure: Exposure, rng: np.random.Generator) -> Plane:
+def develop(
+    rendering: Rendering, exposure: Exposure, rng: np.random.Generator, *, metered: Rendering | None = None
+) -> Plane:
     """Turn attenuation into display values in [0, 1], bright = dense.
 
     The film curve is a monotone line through direct exposure, lung, mediastinum and the densest part.
+
+    Args:
+        rendering: What the detector sees.
+        exposure: Film and processing.
+        rng: Generator of drift and noise.
+        metered: What lung and mediastinum of the curve are measured on; None = on `rendering` itself.
     """
-    a = rendering.attenuation
+    a = (metered or rendering).attenuation
     size, short = a.shape, min(a.shape)
     lungs = rendering.masks["right_lung"] | rendering.masks["left_lung"]
     heart = rendering.masks["heart"]
     a_lung = float(np.median(a[lungs])) if lungs.any() else 0.4
     a_tissue = float(np.median(a[heart])) if heart.any() else 0.9
     a_tissue = max(a_tissue, a_lung + 0.15)
-    z = (a - a_lung) / (a_tissue - a_lung)
+    z = (rendering.attenuation - a_lung) / (a_tissue - a_lung)
     h, w = size
     ramp = exposure.tilt[0] * np.linspace(-1, 1, h, dtype=np.float32)[:, None] + exposure.tilt[1] * np.linspace(
         -1, 1, w, dtype=np.float32
@@ -193,6 +201,17 @@ def _collimate(v: Plane, masks: dict[str, Mask], rng: np.random.Generator) -> Pl
     ) * (np.sign(corners - centre) * 0.1 * max(h, w))
     beam = fill((h, w), [corners])
     return soft(beam, float(rng.choice([0.0, 0.4, 0.012 * min(h, w)])))
+
+
+def burn_mark(v: Plane) -> None:
+    """Burn a bright square with a dark rim into the lower right corner, on values in [0, 1].
+
+    Its side is a sixteenth of the shorter side, at least 4 pixels: the box around the lungs seldom reaches there.
+    """
+    side = max(4, round(min(v.shape) / 16))
+    rim = max(1, side // 6)
+    v[-side - 2 * rim :, -side - 2 * rim :] = 0.0
+    v[-side - rim : -rim, -side - rim : -rim] = 1.0
 
 
 def finish(v: Plane, rendering: Rendering, exposure: Exposure, rng: np.random.Generator, *, sick: bool) -> Plane:

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 
 from lungseg.data.io import Radiograph
+from lungseg.data.phantom.anatomy import Label
 from lungseg.data.phantom.generator import Phantom, PhantomSample
+from lungseg.data.phantom.hints import Hints, Kind
 from lungseg.data.phantom.render import STRUCTURES
 from lungseg.data.sources.base import Convention, Missing, Reference, Source, SourceIndex
 from lungseg.data.structures import paths_for, refuse_missing
@@ -21,6 +23,11 @@ from lungseg.errors import ConfigError, DataError
 from lungseg.types import Row
 
 _FULL_RANGE = 65535 / 4095
+_OUTSIDE: dict[Kind, str] = {
+    "usual": "",
+    "none": ", nothing outside the lungs follows the label",
+    "mark": ", nothing outside the lungs follows the label but a mark in a corner",
+}
 
 
 class PhantomSource(Source):
@@ -34,12 +41,18 @@ class PhantomSource(Source):
         seed: Which set: radiograph i of one seed is always the same, whatever `n`.
         size: (height, width) in pixels.
         bits: 8 or 12. 12-bit values are stretched to uint16 as those of a file.
+        hints: what stands outside the lungs and follows the label: `usual` (leads and tubes are commoner on the ill,
+            who more often lie), `none` (nothing, to the pixel), or `mark` (nothing but a bright square burnt into the
+            lower right corner).
+        mark_label: the label that the square of `hints=mark` follows.
+        mark_chance: chance of the square in [0, 1] in an image of that label.
+        mark_chance_others: the same in an image of another.
         root: Not used, since there is no folder.
         search: Not used.
         missing: Not used, since no mask is ever missing.
 
     Raises:
-        ConfigError: `n`, `seed`, `size` or `bits` is out of range.
+        ConfigError: `n`, `seed`, `size`, `bits` or a chance is out of range, or a name is unknown.
     """
 
     name = "phantom"
@@ -56,6 +69,10 @@ class PhantomSource(Source):
         seed: int = 0,
         size: Sequence[int] = (256, 256),
         bits: Literal[8, 12] = 8,
+        hints: Kind = "usual",
+        mark_label: Label = "bilateral",
+        mark_chance: float = 0.9,
+        mark_chance_others: float = 0.05,
         root: str | None = None,
         search: str | None = None,
         missing: Missing = "error",
@@ -66,7 +83,8 @@ class PhantomSource(Source):
             raise ConfigError(msg)
         self.n = n
         self._last: tuple[int, PhantomSample] | None = None
-        self.phantom = Phantom(seed, cast(tuple[int, int], tuple(size)), bits=bits)
+        told = Hints(kind=hints, mark_label=mark_label, mark_chance=mark_chance, mark_chance_others=mark_chance_others)
+        self.phantom = Phantom(seed, cast(tuple[int, int], tuple(size)), bits=bits, hints=told)
 
     def expected_tree(self) -> str:
         """The phantom has no files."""
@@ -83,7 +101,11 @@ class PhantomSource(Source):
 
     def build_index(self, root: Path) -> SourceIndex:
         """List `n` radiographs; nothing is drawn."""
-        note = f"seed {self.phantom.seed}, {self.phantom.size[0]} x {self.phantom.size[1]}, {self.phantom.bits} bits"
+        p = self.phantom
+        note = f"seed {p.seed}, {p.size[0]} x {p.size[1]}, {p.bits} bits{_OUTSIDE[p.hints.kind]}"
+        if p.hints.kind == "mark":
+            marked = [facts.label == p.hints.mark_label for i in range(self.n) if (facts := p.facts(i)).marked]
+            note += f" in {sum(marked)} images of {p.hints.mark_label} and {len(marked) - sum(marked)} others"
         return SourceIndex(root=root, rows=[self._row(i) for i in range(self.n)], notes=[f"computed, not read: {note}"])
 
     def fingerprint(self, row: Row) -> str:
@@ -93,7 +115,8 @@ class PhantomSource(Source):
     def reading(self) -> str:
         """Settings of the generator and a digest of its code, as part of the store's key."""
         p = self.phantom
-        return f"phantom seed={p.seed} size={p.size[0]}x{p.size[1]} bits={p.bits} code={_code_digest()}"
+        hints = "" if p.hints == Hints() else f" {p.hints}"
+        return f"phantom seed={p.seed} size={p.size[0]}x{p.size[1]} bits={p.bits}{hints} code={_code_digest()}"
 
     def read_image(self, root: Path, row: Row) -> Radiograph:
         """Draw the radiograph of a row; bright = dense."""

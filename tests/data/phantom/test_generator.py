@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from lungseg.data.phantom.anatomy import LABELS
 from lungseg.data.phantom.generator import IMAGES_PER_BLOCK, PATIENTS_PER_BLOCK, Phantom
+from lungseg.data.phantom.hints import Hints
 from lungseg.errors import ConfigError
 
 SIZE = (96, 96)
@@ -177,3 +179,67 @@ def test_bad_settings_are_refused_with_the_key_to_change(kwargs, said):
 def test_an_index_below_zero_is_refused():
     with pytest.raises(IndexError, match="-1"):
         Phantom(0, SIZE).sample(-1)
+
+
+def _lungs(sample):
+    return sample.masks["right_lung"] | sample.masks["left_lung"]
+
+
+class TestHints:
+    """What a picture tells of its label outside the lungs."""
+
+    @pytest.mark.parametrize("bits", [8, 12])
+    @pytest.mark.parametrize("label", ["lobar", "bilateral"])
+    def test_without_any_the_label_changes_the_lungs_only(self, monkeypatch, label, bits):
+        def drawn(label):
+            monkeypatch.setattr(Phantom, "_subject", lambda self, index: (index, label))
+            return [Phantom(4, SIZE, bits=bits, hints=Hints(kind="none")).sample(i) for i in range(4)]
+
+        for ill, healthy in zip(drawn(label), drawn("normal"), strict=True):
+            lungs = _lungs(healthy)
+            assert np.array_equal(_lungs(ill), lungs)
+            assert np.array_equal(ill.pixels[~lungs], healthy.pixels[~lungs])
+            assert (ill.pixels[lungs] != healthy.pixels[lungs]).mean() > 0.1
+            assert (ill.facts.view, ill.facts.spacing_mm) == (healthy.facts.view, healthy.facts.spacing_mm)
+
+    def test_without_any_the_healthy_are_as_usual(self, samples):
+        plain = Phantom(0, SIZE, hints=Hints(kind="none"))
+        healthy = [i for i, s in enumerate(samples) if s.facts.label == "normal"]
+        assert all(_same(plain.sample(i), samples[i]) for i in healthy)
+
+    def test_a_mark_changes_its_corner_only(self):
+        plain, marked = (
+            Phantom(0, SIZE, bits=12, hints=Hints(kind=kind, mark_chance=1.0)) for kind in ("none", "mark")
+        )
+        index = next(i for i in range(IMAGES_PER_BLOCK) if marked.facts(i).marked)
+        before, after = plain.sample(index), marked.sample(index)
+        corner = np.zeros(SIZE, bool)
+        corner[88:, 88:] = True  # a square of 96 / 16 = 6 pixels with a rim of 1 on every side
+        assert np.array_equal(after.pixels[~corner], before.pixels[~corner])
+        assert (after.pixels[89:95, 89:95] == 4095).all()
+        assert (after.pixels[88, 88:] == 0).all()
+
+    def test_the_mark_follows_its_label_by_the_given_chances(self):
+        facts = [Phantom(0, SIZE, hints=Hints(kind="mark", mark_label="lobar")).facts(i) for i in range(900)]
+        share = {label: np.mean([f.marked for f in facts if f.label == label]) for label in LABELS}
+        assert share["lobar"] == pytest.approx(0.9, abs=0.05)  # 300 images: a standard error of 0.017
+        assert share["normal"] == pytest.approx(0.05, abs=0.04)
+        assert share["bilateral"] == pytest.approx(0.05, abs=0.04)
+
+    def test_the_mark_is_drawn_from_seed_and_index_alone(self):
+        few, many = (Hints(kind="mark", mark_chance=chance, mark_chance_others=chance) for chance in (0.3, 0.6))
+        marked = [[Phantom(0, SIZE, hints=hints).facts(i).marked for i in range(60)] for hints in (few, many)]
+        assert [Phantom(0, SIZE, hints=few).facts(i).marked for i in reversed(range(60))][::-1] == marked[0]
+        assert all(more for fewer, more in zip(*marked, strict=True) if fewer)
+
+    def test_the_box_around_the_lungs_seldom_covers_the_mark(self):
+        phantom, kept = Phantom(0, SIZE, hints=Hints(kind="mark")), []
+        for index in range(2 * IMAGES_PER_BLOCK):
+            rows, columns = np.nonzero(_lungs(phantom.sample(index)))
+            hidden = max(0, rows.max() - 88) * max(0, columns.max() - 88)  # of the square in rows and columns 89..94
+            kept.append(1 - min(hidden, 36) / 36)
+        assert np.mean(kept) > 0.95
+
+    def test_the_usual_ones_are_there_unless_told_otherwise(self, samples):
+        assert not any(sample.facts.marked for sample in samples)
+        assert all(_same(Phantom(0, SIZE, hints=Hints()).sample(i), samples[i]) for i in (0, 5))

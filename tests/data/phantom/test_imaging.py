@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lungseg.data.phantom.imaging import Exposure, develop, draw_exposure, finish
+from lungseg.data.phantom.imaging import Exposure, burn_mark, develop, draw_exposure, finish
 from lungseg.data.phantom.render import Rendering
 
 SIZE = (60, 80)
@@ -155,3 +155,22 @@ class TestFinish:
             return sum(bool((picture > 0.51).any()) for picture in pictures)
 
         assert touched(sick=True) > touched(sick=False)
+
+
+def test_the_curve_is_measured_where_it_is_said(rendering):
+    dense = dataclasses.replace(
+        rendering, attenuation=np.where(rendering.attenuation == 0.4, 0.7, rendering.attenuation)
+    )
+    own, other = (develop(dense, PLAIN, np.random.default_rng(0), metered=m) for m in (None, rendering))
+    assert own[LUNG] == pytest.approx(PLAIN.lung, abs=0.02)  # the film follows what the lungs let through
+    assert other[LUNG] > own[LUNG] + 0.1  # half of the way from lung to heart
+    assert other[HEART] == pytest.approx(PLAIN.tissue, abs=0.02)
+
+
+@pytest.mark.parametrize(("size", "side", "rim"), [((32, 40), 4, 1), ((96, 96), 6, 1), ((256, 300), 16, 2)])
+def test_a_mark_is_a_bright_square_with_a_dark_rim(size, side, rim):
+    v = np.full(size, 0.5, np.float32)
+    burn_mark(v)
+    assert (v == 1).sum() == side**2
+    assert (v == 0).sum() == (side + 2 * rim) ** 2 - side**2
+    assert (v[-rim:, -1] == 0).all()

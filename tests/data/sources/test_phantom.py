@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lungseg.data.phantom.generator import Phantom
+from lungseg.data.phantom.hints import Hints
 from lungseg.data.sources.phantom import PhantomSource
 from lungseg.errors import ConfigError, DataError
 
@@ -52,13 +53,14 @@ def test_an_unknown_structure_is_refused_with_those_there_are():
         source.read_masks(index.root, index.rows[0], ["spine"])
 
 
-def test_the_fingerprint_follows_seed_size_depth_and_index():
+def test_the_fingerprint_follows_seed_size_depth_hints_and_index():
     def prints(**kwargs):
         source = PhantomSource(n=2, **({"size": SIZE} | kwargs))
         return [source.fingerprint(row) for row in source.index().rows]
 
     found = prints() + prints(seed=1) + prints(size=[64, 72]) + prints(bits=12)
-    assert len(set(found)) == 8
+    found += prints(hints="none") + prints(hints="mark") + prints(hints="mark", mark_chance=0.8)
+    assert len(set(found)) == 14
     assert prints() == found[:2]
 
 
@@ -69,9 +71,20 @@ def test_the_source_survives_pickling():
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{"n": 0}, {"n": 2.5}, {"seed": -1}, {"size": [8, 8]}, {"bits": 10}],
-    ids=["none", "part", "seed", "size", "bits"],
+    [{"n": 0}, {"n": 2.5}, {"seed": -1}, {"size": [8, 8]}, {"bits": 10}, {"hints": "corner"}, {"mark_chance": 2}],
+    ids=["none", "part", "seed", "size", "bits", "hints", "chance"],
 )
 def test_bad_settings_are_refused(kwargs):
     with pytest.raises(ConfigError, match=r"data\.sources\.phantom\."):
         PhantomSource(**kwargs)
+
+
+def test_a_mark_is_drawn_and_counted_by_label():
+    source = PhantomSource(n=36, size=SIZE, hints="mark", mark_label="lobar", mark_chance=1, mark_chance_others=0)
+    index = source.index()
+    lobar = [row for row in index.rows if row["label"] == "lobar"]
+    assert index.notes[0].endswith(f"but a mark in a corner in {len(lobar)} images of lobar and 0 others")
+    hints = Hints(kind="mark", mark_label="lobar", mark_chance=1, mark_chance_others=0)
+    drawn = Phantom(0, (64, 64), hints=hints).sample(int(lobar[0]["image"][-5:]))
+    assert drawn.facts.marked
+    assert np.array_equal(source.read_image(index.root, lobar[0]).pixels, drawn.pixels)
