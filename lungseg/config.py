@@ -99,7 +99,7 @@ def missing(config: Any, verb: str, path: str = "") -> Iterator[str]:
 def _ranges(config: Mapping[str, Any]) -> Iterator[str]:
     data = config.get("data")
     inner = data if isinstance(data, Mapping) else {}
-    least = {"seed": 0, "n_boot": 0, "num_workers": 0, "batch_size": 1, "jobs": 1, "sheet": 0}
+    least = {"seed": 0, "split_seed": 0, "n_boot": 0, "num_workers": 0, "batch_size": 1, "jobs": 1, "sheet": 0}
     for prefix, node in (("", config), ("data.", inner)):
         for key, low in least.items():
             value = node.get(key)

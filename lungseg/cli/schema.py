@@ -46,6 +46,7 @@ class TrainSchema(VerbSchema):
 
     name: str = MISSING
     seed: int = MISSING
+    split_seed: int | None = MISSING
     resume: str | None = MISSING
     report: bool = MISSING
     test: str = MISSING
