@@ -75,6 +75,10 @@ def run(request: Request) -> int:
     from lungseg.cli.runs import new_folder, refuse_unwritable, shown
 
     composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
+    if request.verb == "tune":
+        from lungseg.cli.trials import gathered
+
+        request.overrides = gathered(request, composer)
     lines, folder = _resumed(composer, request)
     composed, lines = composer.plan(lines, multirun=request.multirun)
     cfg = composed.config

@@ -35,7 +35,7 @@ def verbs() -> dict[str, Path]:
     """Return the root file of every verb: a verb is `conf/<verb>.yaml` plus `lungseg/commands/<verb>.py`."""
     files = sorted(config_dir().glob("*.yaml"))
     found = {file.stem: file for file in files if (PACKAGE / "commands" / f"{file.stem}.py").is_file()}
-    order = ("train", "evaluate", "predict", "explain", "report", "check", "prepare", "doctor")
+    order = ("train", "evaluate", "predict", "explain", "report", "tune", "check", "prepare", "doctor")
     return {verb: found[verb] for verb in (*(v for v in order if v in found), *sorted(set(found) - set(order)))}
 
 

@@ -153,6 +153,23 @@ class PrepareSchema(VerbSchema):
 
 
 @dataclass
+class TuneSchema(VerbSchema):
+    """Root keys and groups of `tune`."""
+
+    run: list[str] = MISSING
+    config_dirs: list[str] = MISSING
+    name: str | None = MISSING
+    seed: int = MISSING
+    workers: int = MISSING
+    threads: int | None = MISSING
+    gpus: Any = MISSING
+    storage: str = MISSING
+    retry: bool = MISSING
+    report: bool = MISSING
+    search: Any = None
+
+
+@dataclass
 class DoctorSchema(VerbSchema):
     """Root keys of `doctor`."""
 
@@ -165,6 +182,7 @@ SCHEMAS: dict[str, type[VerbSchema]] = {
     "report": ReportSchema,
     "check": CheckSchema,
     "prepare": PrepareSchema,
+    "tune": TuneSchema,
     "doctor": DoctorSchema,
 }
 

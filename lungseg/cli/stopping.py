@@ -56,4 +56,6 @@ def go_on(verb: str, folder: Path | None) -> str:
     """
     if verb == "train" and folder is not None:
         return f"Go on with: python -m lungseg resume={folder}"
+    if verb == "tune":
+        return "Run the same command again: it goes on with the trials"
     return "Run the same command again; radiographs that were prepared are in the store"
