@@ -47,6 +47,19 @@ def stoppable() -> Iterator[None]:
         restore()
 
 
+def hand_on(said: str | None) -> None:
+    """Hand SIGUSR1 on to whoever listened for it before us, once the run has saved itself.
+
+    That is submitit, which then queues the job again; without it nobody listens, and nothing happens.
+
+    Args:
+        said: how the run ended.
+    """
+    handler = signal.getsignal(signal.SIGUSR1)
+    if said and "SIGUSR1" in said and callable(handler):
+        handler(signal.SIGUSR1, None)
+
+
 def go_on(verb: str, folder: Path | None) -> str:
     """Say how to go on after a stop.
 
