@@ -33,6 +33,7 @@ from lungseg.report.tuning_figures import (
     history_figure,
     importance_figure,
     parallel_figure,
+    short,
     slice_figures,
 )
 from lungseg.report.wording import (
@@ -138,7 +139,7 @@ def read_study(folder: Path) -> Study:
         _ = study.objectives[0], study.keys, study.ranked(), study.best()
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         msg = (
-            f"{path} is damaged ({type(error).__name__}: {error}). The same tune command writes it again; the trials "
+            f"{path} is damaged ({type(error).__name__}: {' '.join(str(error).split())}). The same tune command writes it again; the trials "
             "that have finished are not repeated"
         )
         raise DataError(msg) from error
@@ -186,12 +187,12 @@ def value_text(name: str, value: object) -> str:
 
     Example:
         >>> value_text("val/dice", 0.93127), value_text("macs", 1.25e9), value_text("val/dice", None)
-        ('0.9313', '1.25e+09', '–')
+        ('0.9313', '1.25 G', '–')
     """
     number = to_float(value)
     if name.startswith("val/") or not math.isfinite(number):
         return decimal(number)
-    return f"{number:,.0f}" if number < 1e6 and name != "seconds_per_epoch" else f"{number:.3g}"
+    return f"{number:.3g}" if name == "seconds_per_epoch" else short(number)
 
 
 def setting_text(value: object) -> str:
@@ -257,14 +258,14 @@ def _best(study: Study) -> tuple[Block, ...]:
         figure = front_figure(study.trials, study.record["best"], _axes(study))
         blocks += [Figures((figure,))] if figure is not None else []
         blocks.append(_table(study, best, "Trials that no other beats in all objectives"))
-    folder = study.folder / str(best[0]["folder"])
+    number, folder = best[0]["number"], study.folder / str(best[0]["folder"])
     facts = [(key, setting_text(best[0]["params"].get(key))) for key in study.keys]
     if len(study.objectives) == 1:
         blocks.append(Facts(tuple(facts)))
     again = " ".join(_shell(line) for line in _repeatable(best[0]))
     blocks += [
-        Folded("Test its network, once", f"python -m lungseg evaluate checkpoint={folder}"),
-        Folded("Train it again, with test and report", f"python -m lungseg {again}"),
+        Folded(f"Test the network of trial {number}, once", f"python -m lungseg evaluate checkpoint={folder}"),
+        Folded(f"Train trial {number} again, with test and report", f"python -m lungseg {again}"),
     ]
     return tuple(blocks)
 

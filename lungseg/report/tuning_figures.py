@@ -81,7 +81,7 @@ def _limits(axes: Axes, done: Any, stopped: Sequence[float], direction: str) -> 
 def _value_axis(axes: Axes, name: str) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if not name.startswith("val/"):
-        axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
@@ -197,7 +197,7 @@ def _place(parameter: Mapping[str, Any], value: Any) -> float:
 
 def _ticks(parameter: Mapping[str, Any]) -> list[tuple[float, str]]:
     if parameter["kind"] != "choice":
-        return [(0.0, _short(parameter["low"])), (1.0, _short(parameter["high"]))]
+        return [(0.0, short(parameter["low"])), (1.0, short(parameter["high"]))]
     choices = [str(choice) for choice in parameter["choices"]]
     if len(choices) > MOST_CHOICES:
         return [(0.0, choices[0]), (1.0, choices[-1])]
@@ -270,8 +270,9 @@ def _slice(trials: Sequence[Trial], axis: Axis, parameter: Mapping[str, Any], nu
                             rotation=30 if turned else 0, ha="right" if turned else "center")  # fmt: skip
         elif parameter.get("log"):
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=6))
-            axes.xaxis.set_major_formatter(FuncFormatter(_short))
+            wide = float(parameter["high"]) > 100 * float(parameter["low"])
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=8))
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
@@ -312,7 +313,7 @@ def front_figure(trials: Sequence[Trial], best: Sequence[int], axes_of: Sequence
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
         if not other.startswith("val/"):
-            axes.xaxis.set_major_formatter(FuncFormatter(_short))
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
         _value_axis(axes, name)
         axes.set_xlabel(other_words, fontsize=8.5)
         title_axes(axes, f"{capital(words)} against {other_words}")
@@ -321,14 +322,14 @@ def front_figure(trials: Sequence[Trial], best: Sequence[int], axes_of: Sequence
 
 
 def _objective(name: str, value: float) -> str:
-    return f"{value:.3f}" if name.startswith("val/") else _short(value)
+    return f"{value:.3f}" if name.startswith("val/") else short(value)
 
 
-def _short(value: float, _: object = None) -> str:
+def short(value: float, _: object = None) -> str:
     """Write a number briefly: with a unit prefix from a thousand on.
 
     Example:
-        >>> _short(0.0001), _short(8), _short(12_300_000), _short(1.5e9)
+        >>> short(0.0001), short(8), short(12_300_000), short(1.5e9)
         ('0.0001', '8', '12.3 M', '1.5 G')
     """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
