@@ -73,9 +73,15 @@ def run(request: Request) -> int:
     from lungseg.cli.composition import Composer
     from lungseg.cli.problems import quoted
     from lungseg.cli.runs import new_folder, refuse_unwritable, shown
+    from lungseg.cli.sweeps import Sweep, keep
 
     composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
+    if request.verb == "tune":
+        from lungseg.cli.trials import gathered
+
+        request.overrides = gathered(request, composer)
     lines, folder = _resumed(composer, request)
+    given = tuple(line for line in lines if not line.startswith("hydra.sweep.dir="))
     composed, lines = composer.plan(lines, multirun=request.multirun)
     cfg = composed.config
     if request.shows:
@@ -85,11 +91,17 @@ def run(request: Request) -> int:
     job = Job(request, {}, composed.has_folder)
     if composed.multirun:
         if folder is not None or cfg.get("resume"):
-            msg = "resume takes up one run: give one job's folder, resume=outputs/sweeps/<time>/<number>, without -m"
+            msg = (
+                "resume takes up one run, resume=outputs/sweeps/<time>/<number>, or a whole sweep with nothing beside "
+                "it, resume=outputs/sweeps/<time>; both without -m"
+            )
             raise ConfigError(msg)
         sweep = Path(composed.sweep_dir) if composed.sweep_dir else new_folder(outputs / "sweeps")
         flags = ["--multirun"] if request.multirun else []
         refuse_unwritable(sweep)
+        keep(sweep, Sweep(given, request.multirun))
+        # submitit asks for this signal when a job's time is up; it is the one by which a training saves itself
+        os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
         try:
             _hydra(request, conf, [*lines, f"hydra.sweep.dir={quoted(str(sweep))}"], job.start, flags)
         except SystemExit as stop:
@@ -108,7 +120,11 @@ def run(request: Request) -> int:
 
 
 def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | None]:
-    """Put the overrides of the run that is taken up before those given now; return its folder too."""
+    """Put the overrides of the run that is taken up before those given now; return its folder too.
+
+    A sweep is taken up with its own command line, in its folder.
+    """
+    from lungseg.cli import sweeps
     from lungseg.cli.problems import quoted
     from lungseg.cli.runs import key_of, newest_unfinished, stored_overrides
 
@@ -126,6 +142,13 @@ def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | No
             return rest, None
     else:
         folder = Path(str(value)).expanduser()
+        sweep = sweeps.stored(folder)
+        if sweep is not None:
+            if rest or request.multirun:
+                msg = f"resume={folder} takes up a sweep as it was: leave out {' '.join(rest) or '-m'}"
+                raise ConfigError(msg)
+            request.multirun = sweep.multirun
+            return [*sweep.overrides, f"hydra.sweep.dir={quoted(str(folder))}"], None
     lines = [*stored_overrides(folder), *rest, f"resume={quoted(str(folder.absolute()))}"]
     return [*lines, "hydra.mode=RUN"], folder
 
@@ -198,6 +221,7 @@ class Job:
         from lungseg.cli.composed import plain
         from lungseg.cli.problems import quoted
         from lungseg.cli.runs import Outcome, record_end, shown
+        from lungseg.cli.stopping import hand_on
 
         hydra_cfg = HydraConfig.get()
         number = 0 if OmegaConf.is_missing(hydra_cfg.job, "num") else int(hydra_cfg.job.num)
@@ -205,20 +229,49 @@ class Job:
         overrides = [str(line) for line in hydra_cfg.overrides.task]
         folder = shown(Path(hydra_cfg.runtime.output_dir)) if self.has_folder or in_sweep else None
         values = plain(cfg, self.request.verb, str(folder) if folder else None)
-        values["overrides"] = overrides
+        lines = overrides
+        if in_sweep and folder is not None:
+            outcome = _finished(self.request.verb, folder, overrides)
+            if outcome is not None:
+                self.outcomes[number] = outcome
+                return outcome.exit_code
+            if self.request.verb == "train" and (folder / "overrides.yaml").exists():
+                values["resume"] = str(folder.absolute())
+                lines = [*overrides, f"resume={quoted(values['resume'])}"]
+        values["overrides"] = lines
         HydraConfig.instance().cfg = None
         where = [f"hydra.run.dir={quoted(str(folder))}"] if folder else []
         flags = [word for path in self.request.config_dirs for word in ("--config-dir", str(path))]
         # what other processes of this job are started with: its own overrides and folder, and no sweep
-        words = [self.request.verb, *flags, *overrides, *where, "hydra.mode=RUN"]
+        words = [self.request.verb, *flags, *lines, *where, "hydra.mode=RUN"]
         code, error = _guarded(self.request.verb, values, folder, words)
         outcome = Outcome(tuple(overrides), code, error, folder)
         self.outcomes[number] = outcome
         if (code or in_sweep) and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
             record_end(folder, self.request.verb, outcome)
         if in_sweep and code in STOPS_A_SWEEP:
+            hand_on(error)
             raise SystemExit(code)
         return code
+
+
+def _finished(verb: str, folder: Path, overrides: list[str]) -> Outcome | None:
+    """Return how a job of a sweep ended in an earlier sitting, None where it is still to be done.
+
+    A folder that holds another job is an end too: nothing may be written into it.
+    """
+    from lungseg.cli.runs import Outcome
+    from lungseg.cli.sweeps import left
+
+    try:
+        found = left(folder, overrides, resumable=verb == "train")
+    except ConfigError as error:
+        complain(error)
+        return Outcome(tuple(overrides), error.exit_code, f"ConfigError: {error}", folder)
+    if found != "done":
+        return None
+    logging.getLogger(__name__).info("%s is done already", folder)
+    return Outcome(tuple(overrides), 0, None, folder)
 
 
 def _guarded(verb: str, values: dict[str, Any], folder: Path | None, words: Sequence[str]) -> tuple[int, str | None]:
@@ -342,7 +395,8 @@ def _after_sweep(job: Job, sweep: Path, *, report: bool) -> int:
     told = summary(outcomes)
     if told is None:
         return code
-    sys.stderr.write(f"{told}\n")
+    again = f"python -m lungseg resume={sweep}" if job.request.verb == "train" else f"the same, hydra.sweep.dir={sweep}"
+    sys.stderr.write(f"{told}\nOnly what is missing is done by: {again}\n")
     stops = [outcome.exit_code for outcome in outcomes if outcome.exit_code in STOPS_A_SWEEP]
     return stops[0] if stops else 1
 

@@ -164,6 +164,17 @@ def guides(
     )
 
 
+def split_seed(cfg: Config) -> int:
+    """Return the seed of the split: `split_seed` where it is given, else that of the run.
+
+    Example:
+        >>> split_seed({"seed": 5, "split_seed": 0}), split_seed({"seed": 5})
+        (0, 5)
+    """
+    given = cfg.get("split_seed")
+    return int(cfg["seed"] if given is None else given)
+
+
 def data(
     cfg: Config,
     run_dir: Path,
@@ -186,7 +197,7 @@ def data(
     path = run_dir / "samples.arrow"
     samples, homes, facts = table(cfg, _beside(path) if path.exists() else path)
     split = make(cfg["split"], "split")
-    parts: NDArray[np.str_] = np.asarray(split.assign(samples, cfg["seed"]))
+    parts: NDArray[np.str_] = np.asarray(split.assign(samples, split_seed(cfg)))
     if not cfg.get("allow_leakage", False):
         check_subjects(samples, parts)
         refuse_shared_patients(homes)
@@ -224,7 +235,7 @@ def data(
             "split": {
                 "strategy": str(cfg["split"]["_target_"]).rsplit(".", 1)[-1],
                 **{key: value for key, value in cfg["split"].items() if key != "_target_"},
-                "seed": cfg["seed"],
+                "seed": split_seed(cfg),
                 "hash": split_hash(samples, parts),
                 "by": getattr(split, "by", "subject"),
                 "counts": {str(p): int((parts == p).sum()) for p in ("train", "val", "test", "unused")},

@@ -35,7 +35,7 @@ def verbs() -> dict[str, Path]:
     """Return the root file of every verb: a verb is `conf/<verb>.yaml` plus `lungseg/commands/<verb>.py`."""
     files = sorted(config_dir().glob("*.yaml"))
     found = {file.stem: file for file in files if (PACKAGE / "commands" / f"{file.stem}.py").is_file()}
-    order = ("train", "evaluate", "predict", "explain", "report", "check", "prepare", "doctor")
+    order = ("train", "evaluate", "predict", "explain", "report", "tune", "check", "prepare", "doctor")
     return {verb: found[verb] for verb in (*(v for v in order if v in found), *sorted(set(found) - set(order)))}
 
 
@@ -99,7 +99,7 @@ def missing(config: Any, verb: str, path: str = "") -> Iterator[str]:
 def _ranges(config: Mapping[str, Any]) -> Iterator[str]:
     data = config.get("data")
     inner = data if isinstance(data, Mapping) else {}
-    least = {"seed": 0, "n_boot": 0, "num_workers": 0, "batch_size": 1, "jobs": 1, "sheet": 0}
+    least = {"seed": 0, "split_seed": 0, "n_boot": 0, "num_workers": 0, "batch_size": 1, "jobs": 1, "sheet": 0}
     for prefix, node in (("", config), ("data.", inner)):
         for key, low in least.items():
             value = node.get(key)

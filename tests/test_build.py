@@ -156,6 +156,14 @@ class TestData:
         allowed = build.data({**by_sample, "allow_leakage": True}, tmp_path, test_parts=("test",))
         assert len(allowed.module.positions("test"))
 
+    def test_runs_of_other_seeds_may_share_their_split(self, cfg, tmp_path):
+        found = [
+            build.data({**cfg, **seeds}, tmp_path, test_parts=("test",)).facts["split"]
+            for seeds in ({"seed": 0}, {"seed": 5, "split_seed": 0}, {"seed": 5})
+        ]
+        assert [facts["seed"] for facts in found] == [0, 0, 5]
+        assert found[0]["hash"] == found[1]["hash"] != found[2]["hash"]
+
 
 class TestClasses:
     """What is built otherwise where classes are told apart."""

@@ -235,6 +235,59 @@ def test_a_sweep_group_runs_every_seed_and_writes_one_report(verb: Any, monkeypa
     assert [cfg["run_dir"] for cfg in seen[3:]] == [cfg["run_dir"] for cfg in seen[1:3]]
 
 
+def test_a_sweep_that_was_broken_off_is_taken_up_where_it_stood(
+    verb: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of five jobs the second fails, the fourth is stopped and the fifth never begins."""
+    mended = False
+
+    def work(cfg: dict[str, Any]) -> int:
+        if cfg["seed"] == 1 and not mended:
+            raise DataError("broken image")
+        if cfg["seed"] == 3 and not mended:
+            record(cfg, "interrupted")
+            raise PreemptedError("saved")
+        return record(cfg)
+
+    seen = verb("train", work)
+    assert main(["-m", "seed=0,1,2,3,4", "model.dropout=0.1", "report=false"]) == 75
+    sweep = Path(seen[0]["run_dir"]).parent
+    assert f"Only what is missing is done by: python -m lungseg resume={sweep}" in capsys.readouterr().err
+    mended = True
+    del seen[:]
+    assert main([f"resume={sweep}"]) == 0
+    assert [cfg["seed"] for cfg in seen] == [1, 3, 4]
+    assert {Path(cfg["run_dir"]).parent for cfg in seen} == {sweep}
+    assert [cfg["model"]["dropout"] for cfg in seen] == [0.1] * 3
+    assert [cfg["resume"] for cfg in seen] == [None, str((sweep / "3").absolute()), None]
+    assert f"resume='{(sweep / '3').absolute()}'" in seen[1]["argv"]
+    assert (sweep / ".failed" / "1_1" / "status.json").is_file()
+    del seen[:]
+    assert main([f"resume={sweep}"]) == 0
+    assert seen == []
+
+
+def test_a_sweep_that_is_taken_up_stays_what_it_was(verb: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = verb("train", record)
+    assert main(["-m", "seed=0,1", "report=false"]) == 0
+    sweep = Path(seen[0]["run_dir"]).parent
+    assert main([f"resume={sweep}", "seed=5"]) == 2
+    assert "takes up a sweep as it was: leave out seed=5" in capsys.readouterr().err
+    # another sweep in the same folder: no job of the first is touched
+    assert main(["-m", "seed=5,1,2", "report=false", f"hydra.sweep.dir={sweep}"]) == 1
+    assert "holds another job: seed (seed=0 before)" in capsys.readouterr().err
+    assert [cfg["seed"] for cfg in seen] == [0, 1, 2]
+
+
+def test_the_jobs_of_another_verb_are_done_again_from_their_beginning(verb: Any) -> None:
+    states = iter(["done", "interrupted"])
+    seen = verb("evaluate", lambda cfg: record(cfg, next(states, "done")))
+    words = ["evaluate", "-m", "batch_size=1,2", "checkpoint=a", "report=false", "hydra.sweep.dir=outputs/mine"]
+    assert main(words) == 0
+    assert main(words) == 0
+    assert [cfg["batch_size"] for cfg in seen] == [1, 2, 2]
+
+
 def test_a_signal_stops_the_sweep(verb: Any) -> None:
     def preempted(cfg: dict[str, Any]) -> int:
         raise PreemptedError("saved")

@@ -14,7 +14,8 @@ from lungseg.errors import ConfigError, near_name
 from lungseg.signatures import Signature, signature
 
 SPECIAL = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
-OWN = frozenset({"verb", "overrides", "run_dir"})
+OWN = frozenset({"verb", "overrides", "run_dir", "search"})
+"""Keys of the program's own, and the search, whose keys are those of other verbs (lungseg.tuning.search checks it)."""
 Problem = tuple[str, str]
 """A key, and what is wrong with it: the sentence that the key begins."""
 

@@ -208,12 +208,12 @@ def outcomes_of(sweep: Path) -> list[Outcome]:
     return found
 
 
-def summary(outcomes: Sequence[Outcome]) -> str | None:
-    """Say which jobs of a sweep failed, None when none did."""
+def summary(outcomes: Sequence[Outcome], what: str = "jobs") -> str | None:
+    """Say which jobs of a sweep, or trials of a study, failed; None when none did."""
     failed = [(number, outcome) for number, outcome in enumerate(outcomes) if outcome.exit_code]
     if not failed:
         return None
-    lines = [f"{len(failed)} of {len(outcomes)} jobs failed:"]
+    lines = [f"{len(failed)} of {len(outcomes)} {what} failed:"]
     for number, outcome in failed:
         first = (outcome.error or "").strip().partition("\n")[0]
         lines.append(f"  #{number}  {' '.join(outcome.overrides)}")

@@ -46,6 +46,7 @@ class TrainSchema(VerbSchema):
 
     name: str = MISSING
     seed: int = MISSING
+    split_seed: int | None = MISSING
     resume: str | None = MISSING
     report: bool = MISSING
     test: str = MISSING
@@ -155,6 +156,23 @@ class PrepareSchema(VerbSchema):
 
 
 @dataclass
+class TuneSchema(VerbSchema):
+    """Root keys and groups of `tune`."""
+
+    run: list[str] = MISSING
+    config_dirs: list[str] = MISSING
+    name: str | None = MISSING
+    seed: int = MISSING
+    workers: int = MISSING
+    threads: int | None = MISSING
+    gpus: Any = MISSING
+    storage: str = MISSING
+    retry: bool = MISSING
+    report: bool = MISSING
+    search: Any = None
+
+
+@dataclass
 class DoctorSchema(VerbSchema):
     """Root keys of `doctor`."""
 
@@ -167,6 +185,7 @@ SCHEMAS: dict[str, type[VerbSchema]] = {
     "report": ReportSchema,
     "check": CheckSchema,
     "prepare": PrepareSchema,
+    "tune": TuneSchema,
     "doctor": DoctorSchema,
 }
 

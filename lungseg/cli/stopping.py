@@ -47,6 +47,19 @@ def stoppable() -> Iterator[None]:
         restore()
 
 
+def hand_on(said: str | None) -> None:
+    """Hand SIGUSR1 on to whoever listened for it before us, once the run has saved itself.
+
+    That is submitit, which then queues the job again; without it nobody listens, and nothing happens.
+
+    Args:
+        said: how the run ended.
+    """
+    handler = signal.getsignal(signal.SIGUSR1)
+    if said and "SIGUSR1" in said and callable(handler):
+        handler(signal.SIGUSR1, None)
+
+
 def go_on(verb: str, folder: Path | None) -> str:
     """Say how to go on after a stop.
 
@@ -56,4 +69,6 @@ def go_on(verb: str, folder: Path | None) -> str:
     """
     if verb == "train" and folder is not None:
         return f"Go on with: python -m lungseg resume={folder}"
+    if verb == "tune":
+        return "Run the same command again: it goes on with the trials"
     return "Run the same command again; radiographs that were prepared are in the store"

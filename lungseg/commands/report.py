@@ -9,7 +9,8 @@ from typing import Any
 
 from lungseg.errors import ConfigError
 from lungseg.report.finder import WHAT_A_RUN_IS, find_runs
-from lungseg.report.html import write_report
+from lungseg.report.html import write_report, write_tuning_report
+from lungseg.report.tuning import is_study
 
 
 def run(cfg: dict[str, Any]) -> int:
@@ -28,8 +29,12 @@ def run(cfg: dict[str, Any]) -> int:
     runs = cfg.get("runs")
     if not runs or runs == "???":
         raise ConfigError(f"runs is not set: {WHAT_A_RUN_IS}. Say which: report runs=outputs/<run>, or runs=[A,B]")
-    folders = find_runs(runs)
     output = cfg.get("output")
+    if isinstance(runs, str) and is_study(study := Path(runs).expanduser()):
+        page = write_tuning_report(study, Path(output).expanduser() if output else study, title=cfg.get("title"))
+        sys.stdout.write(f"{page}\n")
+        return 0
+    folders = find_runs(runs)
     if output:
         target = Path(output).expanduser()
     elif len(folders) == 1:

@@ -18,6 +18,7 @@ from lungseg.report.finder import find_runs
 from lungseg.report.reader import SEGMENTATION, Run, read_run
 from lungseg.report.several import several_page
 from lungseg.report.single import single_page
+from lungseg.report.tuning import read_study, tuning_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 _log = logging.getLogger(__name__)
@@ -42,7 +43,38 @@ def write_report(runs: Sequence[Path], output: Path, *, title: str | None = None
     """
     page_path = _page_path(output)
     read = [read_run(folder) for folder in find_runs(runs)]
-    page = _page(read, title)
+    _write_page(_page(read, title), page_path)
+    _log.debug("report of %d runs written to %s", len(read), page_path)
+    return page_path
+
+
+def write_tuning_report(study: Path, output: Path, *, title: str | None = None) -> Path:
+    """Write report.html and report.md for the folder of a study.
+
+    Args:
+        study: the folder, which holds a tuning.json.
+        output: a folder, or the .html file to write.
+        title: instead of the study's name.
+
+    Returns:
+        The path of the HTML file.
+
+    Raises:
+        ConfigError: the output has another ending than .html.
+        DataError: the study's record is damaged.
+        ResourceError: the output cannot be written.
+    """
+    page_path = _page_path(output)
+    _write_page(tuning_page(read_study(study), title=title), page_path)
+    return page_path
+
+
+def _write_page(page: Page, page_path: Path) -> None:
+    """Write a page, its Markdown and its figures.
+
+    Raises:
+        ResourceError: they cannot be written.
+    """
     try:
         page_path.parent.mkdir(parents=True, exist_ok=True)
         _write_figures(page, page_path.parent / "figures")
@@ -53,8 +85,6 @@ def write_report(runs: Sequence[Path], output: Path, *, title: str | None = None
             f"the report cannot be written to {page_path}: {error.strerror or error}. "
             "Make room there, or give another folder: output=<folder>"
         ) from error
-    _log.debug("report of %d runs written to %s", len(read), page_path)
-    return page_path
 
 
 def _page(runs: Sequence[Run], title: str | None) -> Page:

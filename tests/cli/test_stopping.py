@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from lungseg.cli.stopping import SIGNALS, stoppable
+from lungseg.cli.stopping import SIGNALS, hand_on, stoppable
 from lungseg.errors import Stopped
 
 
@@ -49,3 +49,25 @@ def test_another_thread_than_the_main_one_runs_the_body_as_it_is():
     thread.start()
     thread.join()
     assert found == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_the_signal_of_a_cluster_is_handed_on_to_whoever_listened_for_it_before():
+    heard = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    try:
+        hand_on("PreemptedError: stopped by SIGTERM at step 3")
+        hand_on(None)
+        assert heard == []
+        hand_on("PreemptedError: stopped by SIGUSR1 at step 3")
+        assert heard == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
+def test_where_nobody_listened_nothing_happens(handler):
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        hand_on("PreemptedError: stopped by SIGUSR1 at step 3")
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -22,6 +22,8 @@ from lungseg.report.paper import FOLDER, Paper, load_paper
 from lungseg.report.reader import Run
 from lungseg.report.recipe import departures
 from lungseg.signatures import signature
+from lungseg.tuning.plan import make_plan
+from lungseg.tuning.search import read_search
 
 CONF = config_dir()
 FILES = sorted(file for file in CONF.rglob("*.yaml") if file.parent.name != "local")
@@ -31,6 +33,7 @@ NEEDED = {
     "evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=b"], "explain": ["checkpoint=a"],
     "report": ["runs=outputs"],
 }  # fmt: skip
+SEARCHES = sorted((CONF / "search").glob("*.yaml"))
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 SWEEPS = sorted((CONF / "sweep").glob("*.yaml"))
 PAPERS = [paper for file in sorted(FOLDER.glob("*.yaml")) if (paper := load_paper(file.stem)) is not None]
@@ -40,7 +43,7 @@ PHANTOM = "data.sources.phantom={_target_: lungseg.data.sources.phantom.PhantomS
 
 def runs() -> list[list[str]]:
     """Overrides of as few runs as cover every choice of every group."""
-    hidden = {"hydra", "narrow", "explain"}  # narrow belongs to size and model together, explain to another verb
+    hidden = {"hydra", "narrow", "explain", "search"}  # narrow belongs to size and model, the last two to other verbs
     groups = sorted({file.relative_to(CONF).parts[0] for file in FILES if file.parent != CONF} - hidden)
     choices = {
         group: [
@@ -81,6 +84,13 @@ def test_every_choice_of_every_group_composes_and_is_legal(composer: Composer, c
 def test_every_explanation_composes_and_can_be_built(file: Path) -> None:
     config = Composer("explain", CONF).compose(["checkpoint=a", f"explain={file.stem}"]).config
     assert callable(build.make(config["explain"], "explain"))
+
+
+@pytest.mark.parametrize("file", SEARCHES, ids=relative)
+def test_every_search_is_named_as_its_file_and_fits_the_configuration_of_its_trials(file: Path) -> None:
+    search = read_search(Composer("tune", CONF).compose([f"search={file.stem}"]).config["search"])
+    assert search.name == file.stem
+    assert make_plan(search, [], CONF, [], seed=0).search.objectives
 
 
 def test_every_target_of_ours_is_there() -> None:
