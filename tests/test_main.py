@@ -141,14 +141,35 @@ def test_a_run_gets_its_configuration_and_a_folder_of_its_own(verb: Any, tmp_pat
     assert not (tmp_path / cfg["run_dir"] / ".hydra").exists()
 
 
-def test_the_command_line_that_ranks_run_again_holds_verb_overrides_and_folder(verb: Any) -> None:
+def test_several_processes_get_the_verb_the_overrides_and_the_folder(
+    verb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], int]] = []
+    monkeypatch.setattr("lungseg.cli.processes.run", lambda words, count, go_on: started.append((list(words), count)))
     seen = verb("train", lambda _: 0)
-    assert main(["train", "seed=3", "model.dropout=0.1"]) == 0
-    folder = f"hydra.run.dir='{seen[0]['run_dir']}'"
-    assert seen[0]["argv"][1:] == ["train", "seed=3", "++model.dropout=0.1", folder, "hydra.mode=RUN"]
-    assert sys.argv == ["/usr/bin/lungseg", "as", "typed"]
-    assert main(seen[0]["argv"][1:]) == 0
-    assert seen[1]["run_dir"] == seen[0]["run_dir"]
+    assert main(["train", "seed=3", "model.dropout=0.1", "trainer.devices=2"]) == 0
+    assert not seen
+    (words, count) = started[0]
+    assert count == 2
+    assert words[:-2] == ["train", "seed=3", "++model.dropout=0.1", "trainer.devices=2"]
+    assert (words[-2].partition("=")[0], words[-1]) == ("hydra.run.dir", "hydra.mode=RUN")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(words) == 0
+    assert f"hydra.run.dir='{seen[0]['run_dir']}'" == words[-2]
+    assert len(started) == 1
+
+
+def test_a_failure_of_several_processes_is_told_once_and_kept(
+    verb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lungseg.cli.processes import Failure
+
+    monkeypatch.setattr("lungseg.cli.processes.run", lambda words, count, go_on: Failure(3, "DataError: broken", 0.0))
+    verb("train", lambda _: 0)
+    assert main(["trainer.devices=2"]) == 3
+    assert capsys.readouterr().err.count("DataError: broken") == 1
+    (status,) = Path("outputs/phantom").glob("*/status.json")
+    assert json.loads(status.read_text())["error"] == "DataError: broken"
 
 
 def test_lightning_sees_no_hydra_whose_folder_it_would_add(verb: Any) -> None:
@@ -229,7 +250,7 @@ def test_a_sweep_group_runs_every_seed_and_writes_one_report(verb: Any, monkeypa
     assert [folder.name for folder in calls[0][0]] == ["0", "1", "2"]
     assert calls[0][1].parent == Path("outputs/sweeps")
     # one job again: as another rank of it, and resumed; both alone
-    assert main(seen[1]["argv"][1:]) == 0
+    assert main(["train", *seen[1]["overrides"], f"hydra.run.dir='{seen[1]['run_dir']}'", "hydra.mode=RUN"]) == 0
     assert main([f"resume={seen[2]['run_dir']}"]) == 0
     assert [cfg["seed"] for cfg in seen[3:]] == [1, 2]
     assert [cfg["run_dir"] for cfg in seen[3:]] == [cfg["run_dir"] for cfg in seen[1:3]]
@@ -260,7 +281,7 @@ def test_a_sweep_that_was_broken_off_is_taken_up_where_it_stood(
     assert {Path(cfg["run_dir"]).parent for cfg in seen} == {sweep}
     assert [cfg["model"]["dropout"] for cfg in seen] == [0.1] * 3
     assert [cfg["resume"] for cfg in seen] == [None, str((sweep / "3").absolute()), None]
-    assert f"resume='{(sweep / '3').absolute()}'" in seen[1]["argv"]
+    assert f"resume='{(sweep / '3').absolute()}'" in seen[1]["overrides"]
     assert (sweep / ".failed" / "1_1" / "status.json").is_file()
     del seen[:]
     assert main([f"resume={sweep}"]) == 0
@@ -342,14 +363,3 @@ def test_cfg_shows_the_configuration_and_runs_nothing(
     assert main(["predict", "--cfg", "job"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["checkpoint"] == "???"
     assert (seen, list(tmp_path.iterdir())) == ([], [])
-
-
-def test_what_a_distributed_job_sets_is_undone_for_the_next(verb: Any) -> None:
-    def distributed(cfg: dict[str, Any]) -> int:
-        assert "MASTER_PORT" not in os.environ
-        os.environ["MASTER_PORT"] = "1234"
-        return record(cfg)
-
-    verb("evaluate", distributed)
-    assert main(["evaluate", "-m", "batch_size=1,2", "checkpoint=a", "report=false"]) == 0
-    assert "MASTER_PORT" not in os.environ
