@@ -138,9 +138,10 @@ def read_study(folder: Path) -> Study:
         study = Study(folder, record)
         _ = study.objectives[0], study.keys, study.ranked(), study.best()
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        said = " ".join(str(error).split())
         msg = (
-            f"{path} is damaged ({type(error).__name__}: {' '.join(str(error).split())}). The same tune command writes "
-            "it again; the trials that have finished are not repeated"
+            f"{path} is damaged ({type(error).__name__}: {said}). The same tune command writes it again; the trials "
+            "that have finished are not repeated"
         )
         raise DataError(msg) from error
     return study
