@@ -10,6 +10,7 @@ import pytest
 
 from lungseg.cli.arguments import read
 from lungseg.cli.composition import Composer
+from lungseg.cli.trials import gathered
 from lungseg.config import config_dir
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +35,14 @@ CASES = [pytest.param(command, id=f"{page.name}: {command}") for page in PAGES f
 def test_a_printed_command_is_taken(command: str) -> None:
     request = read(shlex.split(command))
 
-    if request.help is None and not request.flags and not any(o.startswith("resume") for o in request.overrides):
-        Composer(request.verb, config_dir(), request.config_dirs).plan(request.overrides, multirun=request.multirun)
+    if request.help is not None or request.flags or any(o.startswith("resume") for o in request.overrides):
+        return
+    composer = Composer(request.verb, config_dir(), request.config_dirs)
+    lines = gathered(request, composer) if request.verb == "tune" else request.overrides
+    composer.plan(lines, multirun=request.multirun)
+    if request.verb == "tune":
+        of_trials = [line for line in request.overrides if line not in lines]
+        Composer("train", config_dir()).plan(of_trials, multirun=False)
 
 
 def test_pages_print_commands() -> None:
