@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lungseg.cli import schema
 from lungseg.cli.composed import Composed, plain
-from lungseg.cli.nodes import SPECIAL, choices_with, no_argument, no_key, problems_of, shipped_values
+from lungseg.cli.nodes import OWN, SPECIAL, choices_with, no_argument, no_key, problems_of, shipped_values
 from lungseg.cli.problems import grammar_problem, quoted, raise_all, split
 from lungseg.cli.translate import Origin, sentence
 from lungseg.config import check, missing
@@ -285,6 +285,8 @@ class Composer:
             return self._parser.parse_override(f"++{bare}")
         if not self.is_group(parts[0]) and node._metadata.ref_type is not Any and OmegaConf.get_type(node) is dict:
             return self._parser.parse_override(f"++{bare}")  # an open map of the root, such as paper.reported
+        if parts[0] in OWN:  # judged by the verb, which knows what may stand there
+            return self._parser.parse_override(f"++{bare}")
         known = shipped_values(self.conf, path)
         value = None if override.is_sweep_override() else override.value()
         if override.is_add() or override.is_force_add() or (isinstance(value, dict) and "_target_" in value):

@@ -52,7 +52,11 @@ class Parameter:
             >>> Parameter("optimizer.lr", "float", 1e-4, 1e-1).override(0.01)
             'optimizer.lr=0.01'
         """
-        return f"{self.key}={value if self.kind == 'choice' else self._number(float(value))}"
+        return f"{self.key}={self.written(value)}"
+
+    def written(self, value: Value) -> Value:
+        """Return a value as the override writes it."""
+        return value if self.kind == "choice" else self._number(float(value))
 
     def probes(self) -> tuple[Value, ...]:
         """Return the values that are tried against the configuration: both ends, or all that are listed."""

@@ -39,6 +39,12 @@ def test_folders_are_given_to_both(composer: Composer) -> None:
     assert found["paths"]["outputs"] == "elsewhere"  # type: ignore[index]
 
 
+def test_keys_of_the_search_need_no_plus_and_keys_of_its_space_may_be_new(composer: Composer) -> None:
+    found = config(composer, "search.pruner_startup=2", "search.space.model.dropout={low:0.0,high:0.5}")["search"]
+    assert found["pruner_startup"] == 2  # type: ignore[index]
+    assert found["space"]["model"] == {"dropout": {"low": 0.0, "high": 0.5}}  # type: ignore[index]
+
+
 def test_a_list_that_is_given_is_joined(composer: Composer) -> None:
     assert config(composer, "run=['loss=dice','seed=1']", "model=unet")["run"] == ["loss=dice", "seed=1", "model=unet"]
 
@@ -52,7 +58,6 @@ def test_further_folders_of_yaml_files_reach_the_trials(composer: Composer, tmp_
     ("words", "said"),
     [
         (["workrs=2"], "did you mean `workers`"),
-        (["search.trals=2"], "did you mean `trials`"),
         (["search=learning_rat"], "did you mean search=learning_rate"),
         (["resume=outputs/x"], "the same command goes on with the study"),
         (["-m", "loss=bce,dice"], "takes no -m; for all combinations give search.method=grid"),

@@ -105,6 +105,7 @@ def test_another_study_of_the_same_name_is_refused(
     ("lines", "said"),
     [
         (["workers=0"], "workers=0 is below 1"),
+        (["search.trals=2"], r"search\.trals is no key of a search; did you mean `trials`"),
         (["threads=0"], "threads=0 is below 1"),
         (["seed=-1"], "seed=-1 is below 0"),
         (["gpus=0"], r"gpus=0 is no list such as \[0,1\]"),
