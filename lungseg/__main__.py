@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lungseg import __version__, config
 from lungseg.cli.arguments import Request, read
 from lungseg.errors import ConfigError, LungsegError, ResourceError, Stopped
+from lungseg.remote.urls import scrubbed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -95,7 +96,11 @@ def run(request: Request) -> int:
         except SystemExit as stop:
             if stop.code not in STOPS_A_SWEEP:
                 raise
-        return _after_sweep(job, sweep, report=bool(cfg.get("report")))
+        code = _after_sweep(job, sweep, report=bool(cfg.get("report")))
+        if cfg["paths"].get("results") and job.outcomes:  # the joined report; the runs have been copied one by one
+            told = _send(sweep, cfg["paths"], recursive=False)
+            code = code or (told.exit_code if told is not None else 0)
+        return code
     folder = folder or (Path(composed.run_dir) if composed.run_dir else None)
     if folder is None and composed.has_folder:
         _refuse_lone_ranks()
@@ -198,6 +203,8 @@ class Job:
         from lungseg.cli.composed import plain
         from lungseg.cli.problems import quoted
         from lungseg.cli.runs import Outcome, record_end, shown
+        from lungseg.remote.path import forget
+        from lungseg.run_folder import is_first_process
 
         hydra_cfg = HydraConfig.get()
         number = 0 if OmegaConf.is_missing(hydra_cfg.job, "num") else int(hydra_cfg.job.num)
@@ -206,6 +213,7 @@ class Job:
         folder = shown(Path(hydra_cfg.runtime.output_dir)) if self.has_folder or in_sweep else None
         values = plain(cfg, self.request.verb, str(folder) if folder else None)
         values["overrides"] = overrides
+        forget()
         # Lightning starts the other ranks by running sys.argv again: they must get this job's overrides and folder, and
         # no sweep. With Hydra's runtime in sight it would add the folder of a single run instead.
         before, ranks = sys.argv, {key: os.environ.get(key) for key in DISTRIBUTED}
@@ -213,8 +221,9 @@ class Job:
         flags = [word for path in self.request.config_dirs for word in ("--config-dir", str(path))]
         sys.argv = [before[0], self.request.verb, *flags, *overrides, *where, "hydra.mode=RUN"]
         HydraConfig.instance().cfg = None
+        results = values["paths"].get("results") if folder is not None else None
         try:
-            code, error = _guarded(self.request.verb, values, folder)
+            code, error = _guarded(self.request.verb, values, folder, results)
         finally:
             sys.argv = before
             if in_sweep:
@@ -223,19 +232,37 @@ class Job:
         self.outcomes[number] = outcome
         if (code or in_sweep) and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
             record_end(folder, self.request.verb, outcome)
+        if results and folder is not None and is_first_process():
+            told = _send(folder, values["paths"])
+            if told is not None and not code:
+                self.outcomes[number] = Outcome(
+                    tuple(overrides), told.exit_code, f"{type(told).__name__}: {told}", folder
+                )
+                code = told.exit_code
         if in_sweep and code in STOPS_A_SWEEP:
             raise SystemExit(code)
         return code
 
 
-def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[int, str | None]:
-    """Run a verb; return its exit code and, if it failed, the message."""
+def _guarded(
+    verb: str, values: dict[str, Any], folder: Path | None, results: str | None = None
+) -> tuple[int, str | None]:
+    """Run a verb; return its exit code and, if it failed, the message.
+
+    Args:
+        verb: its name.
+        values: the configuration.
+        folder: of the run.
+        results: URL that the run folder is going to be copied to; refused before hours of work where that cannot be.
+    """
     from lungseg.cli.stopping import go_on, stoppable
 
     try:
         with stoppable():
             command = importlib.import_module(f"lungseg.commands.{verb}")
             _drop_second_handlers()
+            if results:
+                importlib.import_module("lungseg.remote.delivery").check_target(results)
             return int(command.run(values)), None
     except (Stopped, KeyboardInterrupt) as stop:
         text = f"{str(stop) or 'interrupted'}. {go_on(verb, folder)}"
@@ -249,6 +276,18 @@ def _guarded(verb: str, values: dict[str, Any], folder: Path | None) -> tuple[in
             return 1, f"{type(error).__name__}: {error}"
         complain(known)
         return known.exit_code, f"{type(known).__name__}: {known}"
+
+
+def _send(folder: Path, paths: Mapping[str, Any], *, recursive: bool = True) -> LungsegError | None:
+    """Copy a run folder to `paths.results`, failed runs too; return what went wrong, after telling it."""
+    from lungseg.remote.delivery import send_run
+
+    try:
+        send_run(folder, Path(paths["outputs"]), str(paths["results"]), recursive=recursive)
+    except LungsegError as error:
+        complain(error)
+        return error
+    return None
 
 
 def _known(error: Exception, folder: Path | None) -> LungsegError | None:
@@ -327,7 +366,7 @@ def complain(error: LungsegError) -> None:
     """Write an error for the user, in red on a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     name = f"\x1b[31m{type(error).__name__}:\x1b[0m" if colour else f"{type(error).__name__}:"
-    sys.stderr.write(f"{name} {error}\n")
+    sys.stderr.write(f"{name} {scrubbed(str(error))}\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from lungseg.callbacks.overlays import Overlays
 from lungseg.commands.train import cores, describe, log_headline, store_progress, write_data
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
+from lungseg.remote import settings
 from lungseg.run_folder import recording, write_json
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
 
 def run(cfg: dict[str, Any]) -> int:
     """Run the verb; returns 0, every failure is raised."""
+    settings.use(cfg["paths"])
     loaded = checkpoint.load(cfg["checkpoint"])
     merged = with_checkpoint(cfg, loaded)
     with recording(merged) as folder:
