@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lungseg import __version__, config
 from lungseg.cli.arguments import Request, read
 from lungseg.errors import ConfigError, LungsegError, ResourceError, Stopped
-from lungseg.remote.urls import scrubbed
+from lungseg.remote.urls import is_url, local_only, scrubbed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -82,6 +82,9 @@ def run(request: Request) -> int:
     if request.shows:
         _hydra(request, conf, lines, lambda _: 0)
         return 0
+    for key, given in (("hydra.run.dir", composed.run_dir), ("hydra.sweep.dir", composed.sweep_dir)):
+        if is_url(given):
+            raise ConfigError(scrubbed(local_only(key, str(given))))
     outputs = Path(cfg["paths"]["outputs"])
     job = Job(request, {}, composed.has_folder)
     if composed.multirun:
@@ -129,6 +132,11 @@ def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | No
         folder = newest_unfinished(Path(cfg["paths"]["outputs"]) / str(cfg["name"]), rest)
         if folder is None:
             return rest, None
+    elif is_url(str(value)):
+        msg = (
+            f"resume={scrubbed(str(value))} must be a run folder on this machine; copy the run back into paths.outputs"
+        )
+        raise ConfigError(msg)
     else:
         folder = Path(str(value)).expanduser()
     lines = [*stored_overrides(folder), *rest, f"resume={quoted(str(folder.absolute()))}"]

@@ -84,6 +84,7 @@ def check_target(url: str) -> None:
         DataError: there is no such container.
         ResourceError: the service refuses or cannot be reached.
     """
+    Storage.of(url)
     MEMORY.require_container(url)
 
 

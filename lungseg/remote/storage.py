@@ -244,8 +244,9 @@ def _open(url: str) -> tuple[Any, str]:
         raise ResourceError(msg) from error
     for name in ("azure", "botocore", "aiobotocore", "s3fs", "adlfs"):
         logging.getLogger(name).setLevel(logging.WARNING)  # azure tells every header of every request
-    # our own listings know what a run has seen; those of fsspec would live as long as the process
-    options: dict[str, Any] = {"use_listings_cache": False, **_from_url(kind, url)}
+    # our own listings know what a run has seen; those of fsspec would live as long as the process, and its instances
+    # go by their arguments, among which the credentials of the environment are not
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True, **_from_url(kind, url)}
     if scheme in _AZURE:
         options |= _azure(url, options)
     try:
@@ -326,6 +327,8 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         return Entry(None)
     etag = str(item.get("etag") or item.get("ETag") or "").strip('"')
     changed = item.get("last_modified") or item.get("LastModified") or item.get("mtime") or item.get("created") or ""
+    if hasattr(changed, "timestamp"):  # some packages say the same time in two ways
+        changed = changed.timestamp()
     settings = item.get("content_settings") or {}
     md5 = settings.get("content_md5") if hasattr(settings, "get") else None
     if md5:

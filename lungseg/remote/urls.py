@@ -10,7 +10,7 @@ from lungseg.errors import ConfigError, near_name
 
 EXTRAS = {"abfs": "azure", "abfss": "azure", "az": "azure", "adl": "azure", "s3": "s3", "s3a": "s3"}
 """Schemes whose package is an extra of ours."""
-LOCAL_ONLY = ("paths.outputs", "paths.store", "paths.cache", "run_dir", "resume")
+LOCAL_ONLY = ("paths.outputs", "paths.store", "paths.cache")
 """Keys of folders that are written to at random, renamed and locked, which no object store can do."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SECRETS = re.compile(
@@ -85,15 +85,22 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
         elif not is_url(value) or scheme_of(value) == "file":
             continue
         elif key in LOCAL_ONLY or (key == "output" and config.get("verb") != "predict"):
-            yield (
-                f"{key}={value} must be a folder on this machine: it is written to in place. To have finished runs "
-                "copied elsewhere give paths.results=<URL>"
-            )
+            yield local_only(key, value)
+        elif key.partition(".")[0] == "runs":
+            yield f"{key}={value} must be a run folder on this machine; copy the run here first"
         elif _is_place(key):
             try:
                 check_scheme(value)
             except ConfigError as error:
                 yield f"{key}={value}: {error}"
+
+
+def local_only(key: str, value: str) -> str:
+    """Say that a key wants a folder of this machine."""
+    return (
+        f"{key}={value} must be a folder on this machine: it is written to in place. To have finished runs copied "
+        "elsewhere give paths.results=<URL>"
+    )
 
 
 def check_scheme(url: str) -> None:

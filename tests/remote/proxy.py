@@ -24,6 +24,7 @@ class Proxy:
         requests: (method, path) of all that passed.
         cuts: connections that are cut in the middle of an answer, counted down.
         after: bytes of an answer after which it is cut.
+        refused: requests with a body that are cut off before they arrive, counted down.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -31,6 +32,7 @@ class Proxy:
         self.requests: list[tuple[str, str]] = []
         self.cuts = 0
         self.after = 0
+        self.refused = 0
         self.lock = threading.Lock()
         proxy = self
 
@@ -61,6 +63,11 @@ class Proxy:
         with self.lock:
             self.cuts, self.after = times, after
 
+    def refuse(self, times: int) -> None:
+        """Break the next connections over which more than 64 KiB are sent up, before they reach the server."""
+        with self.lock:
+            self.refused = times
+
     def downloads(self) -> list[str]:
         """Names of the files whose content was asked for."""
         return [
@@ -76,10 +83,18 @@ class Proxy:
             self._down(server, client)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
+        sent = 0
         with suppress(OSError):
             while data := client.recv(1 << 16):
+                sent += len(data)
                 with self.lock:
                     self.requests += [(m.decode(), p.decode()) for m, p in _REQUEST.findall(data)]
+                    refuse = self.refused > 0 and sent > 1 << 16
+                    self.refused -= refuse
+                if refuse:
+                    for end in (client, server):
+                        end.shutdown(socket.SHUT_RDWR)
+                    return
                 server.sendall(data)
         with suppress(OSError):
             server.shutdown(socket.SHUT_WR)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -157,6 +158,7 @@ ITEMS = {
     "s3": ({"type": "file", "size": 3, "ETag": '"%s"' % ("a" * 32)}, Entry(3, "a" * 32, "a" * 32)),
     "s3 in parts": ({"type": "file", "size": 3, "ETag": '"%s-2"' % ("a" * 32)}, Entry(3, "a" * 32 + "-2")),
     "time": ({"type": "file", "size": 3, "mtime": 1.5}, Entry(3, "1.5")),
+    "date": ({"type": "file", "size": 3, "created": datetime.fromtimestamp(1.5, UTC)}, Entry(3, "1.5")),
     "nothing": ({"type": "file", "size": 3}, Entry(3)),
 }
 

@@ -79,6 +79,11 @@ def test_folders_that_are_written_in_place_must_be_local(key):
     assert "paths.results=<URL>" in found
 
 
+def test_reports_are_of_runs_on_this_machine():
+    (found,) = problems({"verb": "report", "runs": ["outputs/a", "abfs://images/b"]})
+    assert found == "runs.1=abfs://images/b must be a run folder on this machine; copy the run here first"
+
+
 def test_only_predict_writes_its_output_to_a_url():
     assert list(problems({**config(), "verb": "predict", "output": "abfs://images/x"})) == []
     (found,) = problems({**config(), "verb": "check", "output": "abfs://images/x"})
