@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lungseg import __version__, config
 from lungseg.cli.arguments import Request, read
 from lungseg.errors import ConfigError, LungsegError, ResourceError, Stopped
+from lungseg.remote.urls import is_url, local_only, scrubbed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -87,6 +88,9 @@ def run(request: Request) -> int:
     if request.shows:
         _hydra(request, conf, lines, lambda _: 0)
         return 0
+    for key, place in (("hydra.run.dir", composed.run_dir), ("hydra.sweep.dir", composed.sweep_dir)):
+        if is_url(place):
+            raise ConfigError(scrubbed(local_only(key, str(place))))
     outputs = Path(cfg["paths"]["outputs"])
     job = Job(request, {}, composed.has_folder)
     if composed.multirun:
@@ -107,7 +111,11 @@ def run(request: Request) -> int:
         except SystemExit as stop:
             if stop.code not in STOPS_A_SWEEP:
                 raise
-        return _after_sweep(job, sweep, report=bool(cfg.get("report")))
+        code = _after_sweep(job, sweep, report=bool(cfg.get("report")))
+        if cfg["paths"].get("results") and job.outcomes:  # the joined report; the runs have been copied one by one
+            told = _send(sweep, cfg["paths"], recursive=False)
+            code = code or (told.exit_code if told is not None else 0)
+        return code
     folder = folder or (Path(composed.run_dir) if composed.run_dir else None)
     if folder is None and composed.has_folder:
         _refuse_lone_ranks()
@@ -140,6 +148,11 @@ def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | No
         folder = newest_unfinished(Path(cfg["paths"]["outputs"]) / str(cfg["name"]), rest)
         if folder is None:
             return rest, None
+    elif is_url(str(value)):
+        msg = (
+            f"resume={scrubbed(str(value))} must be a run folder on this machine; copy the run back into paths.outputs"
+        )
+        raise ConfigError(msg)
     else:
         folder = Path(str(value)).expanduser()
         sweep = sweeps.stored(folder)
@@ -220,8 +233,11 @@ class Job:
 
         from lungseg.cli.composed import plain
         from lungseg.cli.problems import quoted
+        from lungseg.cli.processes import is_watched
         from lungseg.cli.runs import Outcome, record_end, shown
         from lungseg.cli.stopping import hand_on
+        from lungseg.remote.path import forget
+        from lungseg.run_folder import is_first_process
 
         hydra_cfg = HydraConfig.get()
         number = 0 if OmegaConf.is_missing(hydra_cfg.job, "num") else int(hydra_cfg.job.num)
@@ -239,16 +255,25 @@ class Job:
                 values["resume"] = str(folder.absolute())
                 lines = [*overrides, f"resume={quoted(values['resume'])}"]
         values["overrides"] = lines
+        forget()
         HydraConfig.instance().cfg = None
         where = [f"hydra.run.dir={quoted(str(folder))}"] if folder else []
         flags = [word for path in self.request.config_dirs for word in ("--config-dir", str(path))]
         # what other processes of this job are started with: its own overrides and folder, and no sweep
         words = [self.request.verb, *flags, *lines, *where, "hydra.mode=RUN"]
         code, error = _guarded(self.request.verb, values, folder, words)
+        results = values["paths"].get("results") if folder is not None else None
         outcome = Outcome(tuple(overrides), code, error, folder)
         self.outcomes[number] = outcome
         if (code or in_sweep) and folder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
             record_end(folder, self.request.verb, outcome)
+        if results and folder is not None and is_first_process() and not is_watched():
+            told = _send(folder, values["paths"])
+            if told is not None and not code:
+                self.outcomes[number] = Outcome(
+                    tuple(overrides), told.exit_code, f"{type(told).__name__}: {told}", folder
+                )
+                code = told.exit_code
         if in_sweep and code in STOPS_A_SWEEP:
             hand_on(error)
             raise SystemExit(code)
@@ -300,6 +325,9 @@ def _guarded(verb: str, values: dict[str, Any], folder: Path | None, words: Sequ
         with stoppable():
             command = importlib.import_module(f"lungseg.commands.{verb}")
             _drop_second_handlers()
+            results = values["paths"].get("results") if folder is not None else None
+            if results and not processes.is_watched():
+                importlib.import_module("lungseg.remote.delivery").check_target(results)
             return int(command.run(values)), None
     except (Stopped, KeyboardInterrupt) as stop:
         text = f"{str(stop) or 'interrupted'}. {go_on(verb, folder)}"
@@ -338,6 +366,18 @@ def _together(verb: str, folder: Path | None, words: Sequence[str], count: int) 
     if folder is not None:
         correct_end(folder, failure.code, failure.text)
     return failure.code, failure.text
+
+
+def _send(folder: Path, paths: Mapping[str, Any], *, recursive: bool = True) -> LungsegError | None:
+    """Copy a run folder to `paths.results`, failed runs too; return what went wrong, after telling it."""
+    from lungseg.remote.delivery import send_run
+
+    try:
+        send_run(folder, Path(paths["outputs"]), str(paths["results"]), recursive=recursive)
+    except LungsegError as error:
+        complain(error)
+        return error
+    return None
 
 
 def _known(error: Exception, folder: Path | None) -> LungsegError | None:
@@ -405,7 +445,7 @@ def complain(error: LungsegError) -> None:
     """Write an error for the user, in red on a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     name = f"\x1b[31m{type(error).__name__}:\x1b[0m" if colour else f"{type(error).__name__}:"
-    sys.stderr.write(f"{name} {error}\n")
+    sys.stderr.write(f"{name} {scrubbed(str(error))}\n")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from lungseg.data.table import SamplesTable
 from lungseg.errors import ConfigError, DataError
 from lungseg.guide_masks import predict_masks, sha256_of
 from lungseg.instantiation import Config, make
+from lungseg.remote import settings
+from lungseg.remote.urls import is_url
 from lungseg.types import Part
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def sources(cfg: Config) -> dict[str, Source]:
     Raises:
         ConfigError: there is none.
     """
+    settings.use(cfg["paths"])  # remote sets are read through the cache
     found = {
         name: make(node, f"data.sources.{name}") for name, node in cfg["data"]["sources"].items() if node is not None
     }
@@ -150,9 +153,8 @@ def guides(
         return None
     if wanted == DISK:
         return DiskGuides()
-    place = Path(wanted).expanduser()
-    if (place / MANIFEST).is_file():
-        return FolderGuides.open(place)
+    if not is_url(wanted) and ((folder := Path(wanted).expanduser()) / MANIFEST).is_file():
+        return FolderGuides.open(folder)
     loaded, drawing = lung_segmenter(wanted)
     return predict_masks(
         drawing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import sys
@@ -16,6 +17,8 @@ import torch
 
 from lungseg import __version__
 from lungseg.errors import CheckpointError, ConfigError, first_five, near_name
+from lungseg.remote.path import RemotePath
+from lungseg.remote.path import place as path_of
 
 RECORD_FORMAT = 1
 
@@ -53,7 +56,7 @@ def find(place: str | Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    path = Path(place).expanduser().absolute()
+    path = path_of(place).expanduser().absolute()
     if path.is_file():
         return path
     if path.is_dir():
@@ -80,9 +83,12 @@ def load(place: str | Path) -> Checkpoint:
         CheckpointError: it is damaged, holds other objects, or was not written by lungseg.
     """
     path = find(place)
-    _verify(path)
+    file: Path | io.BytesIO = io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else path
+    _verify(path, file)
+    if isinstance(file, io.BytesIO):
+        file.seek(0)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         named = found[1] if found else "an object that is not named"
@@ -172,10 +178,10 @@ def _is_of_another_version(target: str) -> bool:
         return False  # it reaches into a module for what that imported
 
 
-def _verify(path: Path) -> None:
+def _verify(path: Path, file: Path | io.BytesIO) -> None:
     """Check the archive's sums; a flipped bit or a missing end is named."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             bad = archive.testzip()
     except Exception as error:  # a damaged archive ends in errors of many kinds
         size = path.stat().st_size

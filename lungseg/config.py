@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lungseg.errors import ConfigError, near_name
+from lungseg.remote.urls import is_url
+from lungseg.remote.urls import problems as problems_of_urls
 
 PACKAGE = Path(__file__).resolve().parent
 PARTS = ("train", "val", "test")
@@ -78,7 +80,9 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: all problems in one message.
     """
-    problems = [*missing(config, str(config.get("verb"))), *_ranges(config), *_train_problems(config)]
+    problems = [
+        *missing(config, str(config.get("verb"))), *_ranges(config), *_train_problems(config), *_place_problems(config),
+    ]  # fmt: skip
     if len(problems) == 1:
         raise ConfigError(problems[0])
     if problems:
@@ -145,6 +149,20 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
         )
     if config.get("test") != "none" and not config.get("test_parts"):
         yield "test_parts is empty; to test nothing give test=none"
+
+
+def _place_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with URLs, and keys of accounts that would be saved with the configuration."""
+    paths = config.get("paths") or {}
+    if isinstance(paths.get("cache_gb"), int | float) and paths["cache_gb"] < 0:
+        yield f"paths.cache_gb={paths['cache_gb']} is below 0; 0 keeps no copies"
+    results = paths.get("results")
+    if results is not None and not is_url(results):
+        yield (
+            f"paths.results={results} is no URL such as abfs://container/results; to write runs to another folder of "
+            "this machine give paths.outputs"
+        )
+    yield from problems_of_urls(config)
 
 
 def _class_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungseg.data.guides import FORMAT, MANIFEST, STRUCTURE, FolderGuides, read_manifest
+from lungseg.data.io import content_hash
 from lungseg.data.sources.base import Source
 from lungseg.data.structures import UNIONS
 from lungseg.data.table import SamplesTable
 from lungseg.errors import CheckpointError, DataError, ResourceError, first_five
+from lungseg.remote.path import RemotePath
 from lungseg.run_folder import write_json
 from lungseg.types import Row
 
@@ -191,10 +193,13 @@ def _content(row: Row, source: Source, root: Path) -> str:
     if said is None:
         path = root / row["image"]
         try:
-            stat = path.stat()
+            if isinstance(path, RemotePath):
+                said = path.version() or content_hash(path)
+            else:
+                stat = path.stat()
+                said = f"{path} {stat.st_size} {stat.st_mtime_ns}"
         except OSError:
             return f"{path} is not there"
-        said = f"{path} {stat.st_size} {stat.st_mtime_ns}"
     return hashlib.blake2b(f"{said} {source.reading()}".encode(), digest_size=12).hexdigest()
 
 

@@ -158,7 +158,7 @@ def read_pixels(image: str | Path | NDArray[Any], *, inverted: bool = False) -> 
             raise ValueError(msg)
         full = 255 if image.dtype == np.uint8 else 65535
         return np.asarray(full - image, image.dtype) if inverted else image
-    radiograph: Radiograph = read_radiograph(Path(image), inverted=inverted)
+    radiograph: Radiograph = read_radiograph(image, inverted=inverted)
     return radiograph.pixels
 
 

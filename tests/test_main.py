@@ -363,3 +363,80 @@ def test_cfg_shows_the_configuration_and_runs_nothing(
     assert main(["predict", "--cfg", "job"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["checkpoint"] == "???"
     assert (seen, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.fixture
+def results() -> Iterator[Path]:
+    """A place for results at a URL."""
+    import fsspec
+
+    from lungseg.remote.path import RemotePath, forget
+
+    store = fsspec.filesystem("memory").store
+    store.clear()
+    forget()
+    yield RemotePath("memory://results")
+    store.clear()
+    forget()
+
+
+def test_a_run_is_copied_to_the_results_at_its_end_and_a_failed_one_too(verb: Any, results: Path) -> None:
+    def run(cfg: dict[str, Any]) -> int:
+        if cfg["seed"]:
+            raise DataError("no masks")
+        return record(cfg)
+
+    seen = verb("train", run)
+    assert main([f"paths.results={results}"]) == 0
+    assert main([f"paths.results={results}", "seed=1"]) == 3
+    good, bad = (results / Path(cfg["run_dir"]).relative_to("outputs").as_posix() for cfg in seen)
+    assert json.loads((good / "status.json").read_text())["state"] == "done"
+    assert json.loads((bad / "status.json").read_text())["state"] == "failed"
+    assert "DataError: no masks" in (bad / "log.txt").read_text()
+
+
+def test_a_run_whose_copy_fails_ends_with_that_error_and_keeps_its_own(
+    verb: Any, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lungseg.errors import ResourceError
+    from lungseg.remote.storage import Storage
+
+    def refuse(*_: object) -> None:
+        raise ResourceError("writing was refused")
+
+    monkeypatch.setattr(Storage, "write", refuse)
+    seen = verb("train", lambda cfg: record(cfg) if cfg["seed"] == 0 else 1 // 0)
+    assert main([f"paths.results={results}"]) == 4
+    assert "writing was refused. All of it is still in outputs/phantom/" in capsys.readouterr().err
+    assert (Path(seen[0]["run_dir"]) / "status.json").is_file()
+    assert main([f"paths.results={results}", "seed=1"]) == 1
+
+
+def test_the_jobs_of_a_sweep_are_copied_and_its_report(
+    verb: Any, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    html = SimpleNamespace(write_report=lambda runs, output: (output / "report.html").write_text("joined"))
+    monkeypatch.setitem(sys.modules, "lungseg.report.html", html)
+    seen = verb("train", record)
+    assert main(["-m", "seed=0,1", f"paths.results={results}"]) == 0
+    sweep = results / Path(seen[0]["run_dir"]).parent.relative_to("outputs").as_posix()
+    assert (sweep / "report.html").read_text() == "joined"
+    assert [(sweep / job / "status.json").is_file() for job in "01"] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("hydra.run.dir=abfs://images/x", "hydra.run.dir=abfs://images/x must be a folder on this machine"),
+        ("resume=abfs://images/x", "resume=abfs://images/x must be a run folder on this machine"),
+        ("paths.results=elsewhere", "paths.results=elsewhere is no URL"),
+        ("paths.cache_gb=-1", "paths.cache_gb=-1.0 is below 0"),
+    ],
+)
+def test_a_place_of_the_wrong_kind_exits_2(
+    verb: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+) -> None:
+    verb("train", lambda _: 0)
+    assert main([override]) == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,9 @@ class PathsSchema:
     data: str = MISSING
     outputs: str = MISSING
     store: str = MISSING
+    cache: str = MISSING
+    cache_gb: float = MISSING
+    results: str | None = MISSING
 
 
 @dataclass
@@ -195,7 +198,7 @@ def names(owner: str) -> list[str]:
 
     Example:
         >>> names("PathsSchema")
-        ['data', 'outputs', 'store']
+        ['data', 'outputs', 'store', 'cache', 'cache_gb', 'results']
     """
     known: tuple[type[Any], ...] = (*SCHEMAS.values(), PathsSchema, PaperSchema)
     return [entry.name for cls in known if cls.__name__ == owner for entry in fields(cls)]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from lungseg import __version__
 from lungseg.config import config_dir
-from lungseg.errors import DataError, ResourceError
+from lungseg.errors import LungsegError, ResourceError
+from lungseg.remote.path import place
 
 MALICIOUS = {"lightning": {"2.6.2", "2.6.3"}, "pytorch-lightning": {"2.6.2", "2.6.3"}}
 """Versions that steal credentials when they are imported (GHSA-w37p-236h-pfx3)."""
@@ -58,7 +59,7 @@ def run(cfg: dict[str, Any]) -> int:
     # a package that is missing or malicious must not be imported, nor what imports it
     findings += list(devices()) if whole else [Finding("note", "devices", "not looked at until the packages are right")]
     findings += [*disk(Path(cfg["paths"]["outputs"])), *shared_memory(), *browser()]
-    findings += list(data(Path(cfg["paths"]["data"]))) if whole else []
+    findings += list(data(place(cfg["paths"]["data"]))) if whole else []
     show(findings)
     return ResourceError.exit_code if any(finding.state == "missing" for finding in findings) else 0
 
@@ -224,7 +225,12 @@ def browser() -> Iterator[Finding]:
 def data(folder: Path) -> Iterator[Finding]:
     """Say which of the published sets lie below the data folder."""
     given = "LUNGSEG_DATA" if os.environ.get("LUNGSEG_DATA") else "paths.data"
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except LungsegError as error:  # a URL
+        yield Finding("note", "data", f"{given}={folder}: {error}")
+        return
+    if not there:
         text = f"{given}={folder} is not there; set LUNGSEG_DATA to the folder of your data sets (phantom needs none)"
         yield Finding("note", "data", text)
         return
@@ -232,7 +238,7 @@ def data(folder: Path) -> Iterator[Finding]:
     for name, source in sources(folder).items():
         try:
             yield Finding("ok", f"  {name}", str(source.find()))
-        except DataError as error:
+        except LungsegError as error:
             lines = str(error).splitlines()
             several = [line.strip() for line in lines[1:] if ".root=" in line]
             if several:

@@ -15,6 +15,7 @@ from lungseg.commands.train import cores, describe, log_headline, require_enough
 from lungseg.data.preprocess.lungs import DISK
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device
+from lungseg.remote import settings
 from lungseg.run_folder import is_first_process, recording, write_json
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ PARTLY = ("limit_test_batches", "overfit_batches", "fast_dev_run")
 
 def run(cfg: dict[str, Any]) -> int:
     """Run the verb; returns 0, every failure is raised."""
+    settings.use(cfg["paths"])
     loaded = checkpoint.load(cfg["checkpoint"])
     merged = on_part(with_checkpoint(cfg, loaded), cfg)
     with recording(merged) as folder:

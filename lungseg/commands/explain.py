@@ -33,6 +33,8 @@ from lungseg.explain.lung_masks import SUFFIXES, LungMasks, MaskFile, MaskFolder
 from lungseg.metrics.probabilities import predicted, probabilities
 from lungseg.overlay import draw_heat
 from lungseg.predictor import Predictor, read_pixels
+from lungseg.remote import settings
+from lungseg.remote.path import place
 from lungseg.run_folder import recording, writing
 from lungseg.stats.tsne import tsne
 from lungseg.types import Part
@@ -77,9 +79,9 @@ def run(cfg: dict[str, Any]) -> int:
         msg = f"neighbours={cfg['neighbours']} is below 0"
         raise ConfigError(msg)
     with recording(cfg) as folder:
+        settings.use(cfg["paths"])
         output = Path(cfg["output"]).expanduser() if cfg["output"] else folder
-        place = Path(cfg["input"]).expanduser() if cfg["input"] else None
-        files = radiographs(place, output) if place is not None else []
+        files = radiographs(place(cfg["input"]).expanduser(), output) if cfg["input"] else []
         made = _classifier(cfg)
         wanted = [cfg["classes"]] if isinstance(cfg["classes"], str) else cfg["classes"]
         check_wanted(made, wanted)
@@ -250,13 +252,13 @@ def _classifier(cfg: dict[str, Any]) -> Classifier:
 
 def _lung_masks(cfg: dict[str, Any], made: Classifier) -> LungMasks | None:
     """Return what finds the lungs: as asked for, else what draws them for the classifier where it needs them."""
-    place = cfg["lung_masks"]
-    if place is None:
+    given = cfg["lung_masks"]
+    if given is None:
         return None if made.segmenter is None else SegmentedLungs(segmenter=made.segmenter, name="preprocess.steps")
-    path = Path(place).expanduser()
+    path = place(given).expanduser()
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        if not Path(cfg["input"]).expanduser().is_file():
-            msg = f"lung_masks={place} is one mask, but input={cfg['input']} is a folder; give a folder of masks"
+        if not place(cfg["input"]).expanduser().is_file():
+            msg = f"lung_masks={given} is one mask, but input={cfg['input']} is a folder; give a folder of masks"
             raise ConfigError(msg)
         return MaskFile(file=path)
     runs = ("checkpoints", "best.ckpt", "last.ckpt")
@@ -264,9 +266,9 @@ def _lung_masks(cfg: dict[str, Any], made: Classifier) -> LungMasks | None:
         return MaskFolder(folder=path)
     segmenter = build.predictor(path, device=cfg["device"])
     if not isinstance(segmenter, Predictor):
-        msg = f"lung_masks={place} is a classifier; give the checkpoint of a segmentation run, or a folder of masks"
+        msg = f"lung_masks={given} is a classifier; give the checkpoint of a segmentation run, or a folder of masks"
         raise CheckpointError(msg)
-    return SegmentedLungs(segmenter=segmenter, name=str(place))
+    return SegmentedLungs(segmenter=segmenter, name=str(given))
 
 
 def _data(cfg: dict[str, Any], folder: Path) -> LungDataModule:

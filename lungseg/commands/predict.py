@@ -18,6 +18,9 @@ from lungseg.classifier import Classification, Classifier
 from lungseg.errors import ConfigError, DataError, ResourceError, first_five
 from lungseg.overlay import draw_overlay
 from lungseg.predictor import Prediction, Predictor
+from lungseg.remote import settings
+from lungseg.remote.delivery import delivering
+from lungseg.remote.path import place
 from lungseg.run_folder import recording
 
 log = logging.getLogger(__name__)
@@ -37,39 +40,41 @@ def run(cfg: dict[str, Any]) -> int:
         DataError: some radiographs could not be read; all others were written first.
     """
     with recording(cfg) as folder:
-        output = Path(cfg["output"]).expanduser() if cfg.get("output") else folder
-        files = radiographs(Path(cfg["input"]).expanduser(), output)
-        predictor = build.predictor(cfg["checkpoint"], device=cfg["device"], threshold=cfg["threshold"])
-        if isinstance(predictor, Classifier):
-            classify(predictor, files, output, batch_size=cfg["batch_size"])
-        else:
-            predict(predictor, files, output, overlay=cfg["overlay"], batch_size=cfg["batch_size"])
+        settings.use(cfg["paths"])
+        target = place(cfg["output"]).expanduser() if cfg.get("output") else folder
+        files = radiographs(place(cfg["input"]).expanduser(), target)
+        with delivering(target, folder / "output") as output:
+            predictor = build.predictor(cfg["checkpoint"], device=cfg["device"], threshold=cfg["threshold"])
+            if isinstance(predictor, Classifier):
+                classify(predictor, files, output, batch_size=cfg["batch_size"])
+            else:
+                predict(predictor, files, output, overlay=cfg["overlay"], batch_size=cfg["batch_size"])
     return 0
 
 
-def radiographs(place: Path, output: Path) -> list[tuple[Path, str]]:
+def radiographs(where: Path, output: Path) -> list[tuple[Path, str]]:
     """Return (file, its name relative to the folder asked for), sorted; what was written to `output` is left out.
 
     Raises:
         ConfigError: there is no such file or folder, or no image in it.
     """
-    if place.is_file():
-        return [(place, place.name)]
-    if not place.is_dir():
-        msg = f"input={place} is neither a file nor a folder"
+    if where.is_file():
+        return [(where, where.name)]
+    if not where.is_dir():
+        msg = f"input={where} is neither a file nor a folder"
         raise ConfigError(msg)
     ours = [output.absolute() / name for name in ("masks", "overlays")]
     found = sorted(
         path
-        for path in place.rglob("*")
+        for path in where.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(path.absolute().is_relative_to(folder) for folder in ours)
     )
     if not found:
-        msg = f"input={place} holds no image file ({', '.join(SUFFIXES)})"
+        msg = f"input={where} holds no image file ({', '.join(SUFFIXES)})"
         raise ConfigError(msg)
-    return [(path, path.relative_to(place).as_posix()) for path in found]
+    return [(path, path.relative_to(where).as_posix()) for path in found]
 
 
 def stems(names: list[str]) -> dict[str, str]:

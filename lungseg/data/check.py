@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lungseg.data.io import read_bytes
+from lungseg.data.io import content_hash
 from lungseg.data.labels import tokens_of
 from lungseg.data.polarity import looks_inverted
 from lungseg.data.sources.base import Source, SourceIndex
@@ -264,7 +264,7 @@ def _look(source: Source, root: Path, row: Row) -> _Seen:
     seen.suspicious = looks_inverted(pixels, planes.get("lungs"))
     file = None
     if source.fingerprint(row) is None:
-        file = hashlib.sha256(read_bytes(root / row["image"])).hexdigest()
+        file = content_hash(root / row["image"])
     content = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode() + np.ascontiguousarray(pixels).tobytes())
     seen.digests = Digests(row["sample_id"], file, content.hexdigest())
     return seen

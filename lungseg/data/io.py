@@ -1,12 +1,14 @@
 """Reading radiographs and masks from files, with every damage named before pixels are used.
 
-All bytes come through `read_bytes`. The content decides what a file is, not its name. PNG files are decoded with
-OpenCV, but only after every chunk's checksum was verified, since OpenCV says nothing of a damaged file; the others
-with Pillow, which raises on truncated files.
+All bytes come through `read_bytes`: from this machine or, where the path is a URL, from elsewhere through the cache.
+The content decides what a file is, not its name. PNG files are decoded with OpenCV, but only after every chunk's
+checksum was verified, since OpenCV says nothing of a damaged file; the others with Pillow, which raises on truncated
+files.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,18 @@ import numpy as np
 
 from lungseg.data.decode import MAX_PIXELS, RAW_SIDE, Decoded, decode, decode_raw, is_raw, size_of
 from lungseg.errors import DataError
+from lungseg.remote.path import RemotePath, place
 
-__all__ = ["MAX_PIXELS", "Mask", "Radiograph", "read_bytes", "read_mask", "read_radiograph", "read_size"]
+__all__ = [
+    "MAX_PIXELS",
+    "Mask",
+    "Radiograph",
+    "content_hash",
+    "read_bytes",
+    "read_mask",
+    "read_radiograph",
+    "read_size",
+]
 
 _DEPTHS = (8, 10, 12, 14, 16)
 _HEADER_BYTES = 1 << 16
@@ -61,10 +73,13 @@ def read_bytes(path: Path | str, *, limit: int | None = None) -> bytes:
     Raises:
         DataError: The file is missing, a folder, unreadable or empty.
     """
-    path = Path(path)
+    path = place(path)
     try:
-        with path.open("rb") as file:
-            data = file.read() if limit is None else file.read(limit)
+        if isinstance(path, RemotePath):
+            data = path.fetch(limit)
+        else:
+            with path.open("rb") as file:
+                data = file.read() if limit is None else file.read(limit)
     except FileNotFoundError as error:
         msg = f"{path} is not there; check the path, and that the whole set was unpacked"
         raise DataError(msg) from error
@@ -83,9 +98,28 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: The file is missing, no image, or larger than `MAX_PIXELS`.
     """
-    path = Path(path)
+    path = place(path)
     if is_raw(path):
         return RAW_SIDE, RAW_SIDE
+    if isinstance(path, RemotePath):
+        height, width = path.remembered("size", lambda: "x".join(map(str, _size(path)))).split("x")
+        return int(height), int(width)
+    return _size(path)
+
+
+def content_hash(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hex; of a remote file it is noted, so that it is not read again for it.
+
+    Raises:
+        DataError: The file is missing or cannot be read.
+    """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        return path.remembered("sha256", lambda: hashlib.sha256(read_bytes(path)).hexdigest())
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def _size(path: Path) -> tuple[int, int]:
     head = read_bytes(path, limit=_HEADER_BYTES)
     try:
         return size_of(head, path)
@@ -112,7 +146,7 @@ def read_radiograph(path: Path | str, *, inverted: bool = False, bits: int | Non
     Raises:
         DataError: The file is missing, empty, truncated, damaged, too large, or no image; it names file, cause and fix.
     """
-    path = Path(path)
+    path = place(path)
     data = read_bytes(path)
     if is_raw(path):
         values = decode_raw(data, path)
@@ -136,7 +170,7 @@ def read_mask(path: Path | str) -> Mask:
     Raises:
         DataError: The file cannot be read, has colours, or is a label map.
     """
-    path = Path(path)
+    path = place(path)
     decoded = decode(read_bytes(path), path)
     grey = _grey(decoded, path)
     bins = 1 << 8 * grey.dtype.itemsize

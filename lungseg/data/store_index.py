@@ -20,6 +20,7 @@ from lungseg.data.sources.base import Source
 from lungseg.data.structures import paths_for
 from lungseg.data.table import SamplesTable
 from lungseg.errors import DataError, ResourceError, first_five
+from lungseg.remote.path import RemotePath
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +143,14 @@ def _file_hash(
 ) -> bytes:
     """Hash a file's bytes, or take the hash from last time when nothing about the file changed.
 
-    The change time is part of the comparison since the modification time can be set back and it cannot.
+    The change time is part of the comparison since the modification time can be set back and it cannot. A remote file
+    goes by its URL, size and ETag instead, so that nothing is downloaded to find that it is unchanged.
     """
     try:
+        if isinstance(path, RemotePath):
+            told = path.version()
+            content = path.read_bytes() if told is None else told.encode()
+            return hashlib.blake2b(content, digest_size=16).digest()
         stat = path.stat()
         now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         before = known.get(str(path))

@@ -19,6 +19,7 @@ from lungseg.data.sources.base import Source
 from lungseg.data.structures import paths_for
 from lungseg.data.table import SamplesTable
 from lungseg.errors import DataError
+from lungseg.remote.path import Handed, RemotePath, hand_over, take_over
 from lungseg.types import Row
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,13 @@ def add_missing(
     tasks = [(key, table.row(i)) for key, i in wanted.items()]
     work = (
         delayed(_prepare)(
-            key, row, *sources[row["source"]], dict(steps), tuple(structures), guides.alone(row) if guides else None
+            key,
+            row,
+            *sources[row["source"]],
+            dict(steps),
+            tuple(structures),
+            guides.alone(row) if guides else None,
+            _handed(row, sources[row["source"]][1], guides),
         )
         for key, row in tasks
     )
@@ -113,11 +120,13 @@ def _prepare(
     steps: dict[str, Step],
     structures: tuple[str, ...],
     guides: Guides | None,
+    handed: Handed | None = None,
 ) -> _Entry | str:
     """Decode one sample and run the steps; in a worker. An unusable sample comes back as the text of its error."""
     import cv2
 
     cv2.setNumThreads(0)
+    take_over(handed)
     try:
         radiograph = source.read_image(root, row)
         size = (int(radiograph.pixels.shape[0]), int(radiograph.pixels.shape[1]))
@@ -159,6 +168,14 @@ def _prepare(
         row["source"],
         (reference.files, reference.between, reference.levels) if reference is not None else (0, 0, 0),
     )
+
+
+def _handed(row: Row, root: Path, guides: Guides | None) -> Handed | None:
+    """Return what a worker must know to read the versions of remote files that the row's key is made of."""
+    if not isinstance(root, RemotePath):
+        return None
+    names = [row["image"], *row["masks"].values(), *(guides.files(row) if guides is not None else [])]
+    return hand_over(root / name for name in names)
 
 
 def _guide(

@@ -184,7 +184,7 @@ class SamplesTable:
                 raise DataError(msg)
             for relative in (row["image"], *row["masks"].values()):
                 total += 1
-                path = Path(root) / relative
+                path = root / relative
                 if not path.is_file():
                     missing.append(str(path))
         if missing:

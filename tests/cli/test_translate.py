@@ -105,7 +105,9 @@ class TestSentences:
         )
 
     def test_a_key_unlike_all_gets_the_whole_list(self) -> None:
-        assert sentence(merged({"paths": {"zzz": "x"}}), ORIGIN).endswith(", which has: data, outputs, store")
+        assert sentence(merged({"paths": {"zzz": "x"}}), ORIGIN).endswith(
+            ", which has: data, outputs, store, cache, cache_gb, results"
+        )
 
     @pytest.mark.parametrize(
         ("values", "said"),

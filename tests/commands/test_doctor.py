@@ -79,6 +79,31 @@ def test_an_absent_data_folder_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "LUNGSEG_DATA=" in finding.text
 
 
+def test_a_data_folder_at_a_url_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    from lungseg.data.phantom.layouts import write_layout
+    from lungseg.remote.path import RemotePath, forget
+
+    monkeypatch.setenv("LUNGSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LUNGSEG_DATA", raising=False)
+    write_layout("montgomery", tmp_path / "data" / "montgomery", n=1)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "data"), "/sets", recursive=True)
+    forget()
+    try:
+        findings = {finding.subject.strip(): finding for finding in data(RemotePath("memory://sets"))}
+        (gone,) = data(RemotePath("memory://no"))
+        (unknown,) = data(RemotePath("abf://sets"))
+    finally:
+        memory.store.clear()
+        forget()
+    assert findings["montgomery"].text.startswith("memory://sets/montgomery")
+    assert (gone.state, unknown.state) == ("note", "note")
+    assert "paths.data=memory://no is not there" in gone.text
+    assert "did you mean abfs://" in unknown.text
+
+
 def test_every_published_set_is_looked_for(tmp_path: Path) -> None:
     subjects = {finding.subject.strip(): finding.state for finding in data(tmp_path)}
     assert subjects["data"] == "ok"

@@ -15,6 +15,7 @@ from lungseg.data.io import Radiograph, read_mask, read_radiograph, read_size
 from lungseg.data.sources.layout import candidates
 from lungseg.data.structures import STRUCTURES, available, paths_for, refuse_missing
 from lungseg.errors import ConfigError, DataError, first_five
+from lungseg.remote.path import place
 from lungseg.types import Row
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,8 @@ class Source(ABC):
     Objects are cheap, picklable and hold only what they were given; the disk is first looked at in `find`.
 
     Args:
-        root: Folder of the set; None searches for it below `search`.
-        search: Folder that holds all sets (`paths.data`).
+        root: Folder of the set, or its URL (`abfs://container/folder`); None searches for it below `search`.
+        search: Folder or URL that holds all sets (`paths.data`).
         missing: What to do with a radiograph without a mask, or a mask without a radiograph: `error` names the first
             five, `drop` leaves both kinds out, `aside` keeps radiographs without a mask aside and counts them.
         inverted: The PNG, JPEG or TIFF files show dense parts dark (MONOCHROME1); they are turned at reading.
@@ -196,7 +197,7 @@ class Source(ABC):
             DataError: There is no data folder, no complete copy, or more than one.
         """
         if self.root is not None:
-            folder = Path(self.root).expanduser()
+            folder = place(self.root).expanduser()
             if not folder.is_dir():
                 msg = f"data.sources.{self.name}.root={self.root} is not a folder; give the folder of {self.title}"
                 raise DataError(msg)
@@ -324,7 +325,7 @@ class Source(ABC):
         if not self.search:
             msg = f"no folder was given to look for {self.title} in; set LUNGSEG_DATA or paths.data=<folder>"
             raise DataError(msg)
-        folder = Path(self.search).expanduser()
+        folder = place(self.search).expanduser()
         if not folder.is_dir():
             msg = (
                 f"the data folder {folder} is not there, so {self.title} cannot be read; set the environment variable "

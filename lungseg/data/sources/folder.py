@@ -13,6 +13,7 @@ from lungseg.data.sources.clinical import parse_age, parse_sex, read_records
 from lungseg.data.sources.label_cells import check_label, label_of_flags
 from lungseg.data.sources.layout import IMAGE_SUFFIXES, child, list_files, relative
 from lungseg.errors import ConfigError, DataError, first_five, near_name
+from lungseg.remote.path import place
 from lungseg.types import Row
 
 _COLUMNS = ("image", "patient", "sex", "age", "view", "label", "split")
@@ -133,7 +134,7 @@ class FolderSource(Source):
                 f"{self.expected_tree()}\nSee {self.docs}"
             )
             raise DataError(msg)
-        root = Path(self.root).expanduser()
+        root = place(self.root).expanduser()
         if not root.is_dir():
             msg = f"data.sources.{self.name}.root={self.root} is not a folder; give the folder that holds {self.images}"
             raise DataError(msg)

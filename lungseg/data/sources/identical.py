@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lungseg.data.io import read_bytes
+from lungseg.data.io import content_hash
 from lungseg.errors import DataError, first_five
 from lungseg.types import Row
 
@@ -42,7 +41,7 @@ def identical_files(root: Path, rows: Iterable[Row]) -> list[list[Row]]:
     for same in by_length.values():
         if len(same) > 1:
             for row in same:
-                found[hashlib.sha256(read_bytes(root / row["image"])).hexdigest()].append(row)
+                found[content_hash(root / row["image"])].append(row)
     groups = [sorted(group, key=lambda row: row["sample_id"]) for group in found.values() if len(group) > 1]
     return sorted(groups, key=lambda group: group[0]["sample_id"])
 

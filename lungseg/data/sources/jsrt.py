@@ -11,6 +11,7 @@ from lungseg.data.sources.base import Convention, Missing, Source, SourceIndex
 from lungseg.data.sources.clinical import parse_age, parse_sex, read_lines
 from lungseg.data.sources.layout import by_stem, child, common_root, list_files, relative
 from lungseg.errors import DataError, first_five
+from lungseg.remote.path import place
 from lungseg.types import Row
 
 _STEM = re.compile(r"JPC[LN]N\d{3}")
@@ -141,7 +142,7 @@ class JsrtSource(Source):
     def _not_found(self, where: str) -> str:
         message = super()._not_found(where)
         if self.root is not None:
-            folder = Path(self.root).expanduser()
+            folder = place(self.root).expanduser()
             if self._images(folder) is not None:
                 return (
                     f"there are radiographs but no masks; data.sources.jsrt.masks_root=<folder> may add them: {message}"
@@ -153,7 +154,7 @@ class JsrtSource(Source):
     def _tops(self, root: Path) -> Path:
         if self.masks_root is None:
             return root
-        tops = Path(self.masks_root).expanduser().absolute()
+        tops = place(self.masks_root).expanduser().absolute()
         if not tops.is_dir() or not self._mask_folders(tops):
             msg = (
                 f"data.sources.jsrt.masks_root={self.masks_root} holds no SCR masks; expected "

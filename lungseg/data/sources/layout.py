@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lungseg.errors import DataError, first_five
+from lungseg.remote.path import RemotePath
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".img")
 SEARCH_DEPTH = 3
@@ -16,8 +17,11 @@ _SKIPPED = frozenset({"__macosx", "__pycache__"})
 def subfolders(folder: Path) -> list[Path]:
     """Folders directly inside `folder`, sorted; hidden ones and unpacking leftovers are left out."""
     try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+        if isinstance(folder, RemotePath):
+            names = [name for name in folder.names(folders=True) if not name.startswith(".")]
+        else:
+            with os.scandir(folder) as entries:
+                names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
     except OSError as error:
         msg = f"the folder {folder} cannot be listed ({error}); check its permissions"
         raise DataError(msg) from error
@@ -82,6 +86,8 @@ def list_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, *, recurs
     """
     wanted = tuple(suffix.lower() for suffix in suffixes)
     found: list[Path] = []
+    if isinstance(folder, RemotePath):
+        return _list_remote(folder, wanted, recursive=recursive)
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -93,6 +99,24 @@ def list_files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, *, recurs
     if recursive:
         for inner in subfolders(folder):
             found.extend(list_files(inner, wanted, recursive=True))
+    return sorted(found)
+
+
+def _list_remote(folder: RemotePath, wanted: tuple[str, ...], *, recursive: bool) -> list[Path]:
+    """The same of a remote folder, whose content is asked for in one go."""
+    if recursive:
+        folder.list_below()
+    found: list[Path] = []
+    waiting: list[Path] = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            names = here.names(folders=False) if isinstance(here, RemotePath) else []
+        except FileNotFoundError as error:
+            msg = f"the folder {here} cannot be listed ({error.strerror}); check its name"
+            raise DataError(msg) from error
+        found.extend(here / name for name in names if not name.startswith(".") and name.lower().endswith(wanted))
+        waiting += subfolders(here) if recursive else []
     return sorted(found)
 
 
@@ -122,8 +146,23 @@ def by_stem(files: Iterable[Path], *, what: str) -> dict[str, Path]:
 
 
 def common_root(*folders: Path) -> Path:
-    """The nearest folder that holds all of `folders`, so that every path of a row is relative to one root."""
-    return Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    """The nearest folder that holds all of `folders`, so that every path of a row is relative to one root.
+
+    Raises:
+        DataError: There is none: some are remote, and others local or elsewhere.
+    """
+    if not any(isinstance(folder, RemotePath) for folder in folders):
+        return Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    first = folders[0].absolute()
+    for top in (first, *first.parents):
+        whole = isinstance(top, RemotePath) and len(top.parts) > 1
+        if whole and all(isinstance(folder, RemotePath) and folder.is_relative_to(top) for folder in folders):
+            return top
+    msg = (
+        f"{' and '.join(map(str, folders))} have no folder in common; radiographs and masks of a set must lie in one "
+        "container, or all on this machine"
+    )
+    raise DataError(msg)
 
 
 def relative(path: Path, root: Path) -> str:

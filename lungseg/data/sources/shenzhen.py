@@ -12,6 +12,7 @@ from lungseg.data.sources.layout import child, common_root, relative
 from lungseg.data.sources.nlm import images_in, masks_in, tuberculosis_label
 from lungseg.data.sources.nlm_labels import read_labels
 from lungseg.errors import DataError
+from lungseg.remote.path import place
 from lungseg.types import Row
 
 PREFIX = "CHNCXR_"
@@ -130,7 +131,7 @@ class ShenzhenSource(Source):
 
     def _mask_folder(self, folder: Path) -> Path | None:
         if self.masks_root is not None:
-            given = Path(self.masks_root).expanduser().absolute()
+            given = place(self.masks_root).expanduser().absolute()
             if not given.is_dir() or not masks_in(given, (PREFIX,), suffixed=True):
                 msg = f"data.sources.shenzhen.masks_root={self.masks_root} holds no masks named CHNCXR_*_mask.png"
                 raise DataError(msg)

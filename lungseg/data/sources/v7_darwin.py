@@ -18,6 +18,7 @@ from lungseg.data.sources.v7_join import Entry, choose_masks, entries_of, join_a
 from lungseg.data.sources.v7_tags import V7Facts, facts_of
 from lungseg.data.structures import paths_for, refuse_missing
 from lungseg.errors import ConfigError, DataError, near_name
+from lungseg.remote.path import place
 from lungseg.types import Row
 
 Masks = Literal["auto", "png", "json"]
@@ -223,7 +224,7 @@ class V7DarwinSource(Source):
     def _tops(self, root: Path) -> Path:
         if self.masks_root is None:
             return root
-        tops = Path(self.masks_root).expanduser().absolute()
+        tops = place(self.masks_root).expanduser().absolute()
         if not tops.is_dir() or not (self._pngs(tops) or self._jsons(tops)):
             msg = (
                 f"data.sources.v7_darwin.masks_root={self.masks_root} holds no annotations; expected "
