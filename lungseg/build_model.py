@@ -177,7 +177,8 @@ def lung_segmenter(place: str, device: str = "auto") -> tuple[checkpoint.Checkpo
     try:
         loaded = checkpoint.load(place)
     except ConfigError as error:
-        msg = f"{key} names no checkpoint of a segmentation net, which has to draw the lungs here: {error}"
+        why = str(error).removeprefix("checkpoint=")
+        msg = f"{key} names no checkpoint of a segmentation net, which has to draw the lungs here: {why}"
         raise ConfigError(msg) from error
     if kind_of(loaded.record["config"]) is not None:
         msg = f"{key} is a classifier and draws no lungs; give the checkpoint of a segmentation run"

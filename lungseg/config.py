@@ -15,6 +15,8 @@ from lungseg.remote.urls import problems as problems_of_urls
 
 PACKAGE = Path(__file__).resolve().parent
 PARTS = ("train", "val", "test")
+MASK_WORDS = ("disk", "trained")
+"""Values of `lung_masks` that are no paths: the masks that the sets publish, and those of a checkpoint's training."""
 
 
 def config_dir() -> Path:
@@ -81,7 +83,8 @@ def check(config: Mapping[str, Any]) -> None:
         ConfigError: all problems in one message.
     """
     problems = [
-        *missing(config, str(config.get("verb"))), *_ranges(config), *_train_problems(config), *_place_problems(config),
+        *missing(config, str(config.get("verb"))), *_ranges(config), *_mask_problems(config), *_train_problems(config),
+        *_place_problems(config),
     ]  # fmt: skip
     if len(problems) == 1:
         raise ConfigError(problems[0])
@@ -122,6 +125,28 @@ def _ranges(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"device={device} is none of auto, cpu, cuda, cuda:<number>, mps"
     if isinstance(data, Mapping) and not data.get("sources"):
         yield "data.sources is empty: choose a data set by data=<name>"
+
+
+def _mask_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence where lung masks are to come from a place that is not there.
+
+    Said before anything starts: in a sweep over the parts of the picture the first run wants no masks.
+    """
+    steps = (config.get("preprocess") or {}).get("steps") or {}
+    wanted = {step.get("masks") for step in steps.values() if isinstance(step, Mapping)}
+    place = config.get("lung_masks")
+    if not isinstance(place, str) or place not in wanted or place in MASK_WORDS:
+        return
+    path = Path(place)
+    if not place.strip():
+        yield "lung_masks is empty; give disk, a segmentation run or .ckpt, or a folder that lung masks were drawn into"
+    elif not path.exists():
+        near = near_name(path.name, [other.name for other in path.parent.glob("*")]) if path.parent.is_dir() else None
+        hint = f"; did you mean {path.parent / near}?" if near else ""
+        yield (
+            f"lung_masks={place} does not exist{hint or '.'} Give disk, a segmentation run or .ckpt, or a folder that "
+            "lung masks were drawn into"
+        )
 
 
 def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -57,3 +57,19 @@ def test_the_configuration_inside_the_package_comes_first(tmp_path: Path, monkey
     (tmp_path / "conf" / "train.yaml").unlink()
     with pytest.raises(ConfigError, match="installation is damaged"):
         config_dir()
+
+
+@pytest.mark.parametrize("verb", ["train", "prepare"])
+def test_lung_masks_that_are_not_there_are_missed_before_anything_starts(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "resunet_jsrt").mkdir()
+    lines = ["lungs=lungs_only", f"lung_masks={tmp_path / 'resunet_jrst'}"]
+    said = rf"lung_masks=.*/resunet_jrst does not exist; did you mean {tmp_path}/resunet_jsrt\? Give disk, a segm"
+    with pytest.raises(ConfigError, match=said):
+        compose(verb, lines)
+    assert compose(verb, ["lungs=lungs_only", f"lung_masks={tmp_path / 'resunet_jsrt'}"])
+    assert compose(verb, lines[1:])  # of the whole picture, which needs none
+
+
+def test_an_empty_place_of_lung_masks_is_none() -> None:
+    with pytest.raises(ConfigError, match="lung_masks is empty; give disk"):
+        compose("train", ["lungs=border_only", "lung_masks="])

@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-NO_PATHS = ("disk", "trained")
-"""Values of `lung_masks` that are no paths: the masks that the sets publish, and those of a checkpoint's training."""
+from lungseg.config import MASK_WORDS
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,6 @@ def plain(cfg: DictConfig, verb: str, run_dir: str | None) -> dict[str, Any]:
     ours = [step for step in steps.values() if str((step or {}).get("_target_")).startswith("lungseg.")]
     for node, key in ((config, "lung_masks"), *((step, "masks") for step in ours)):
         place = node.get(key)
-        if isinstance(place, str) and place.strip() and place not in NO_PATHS:
+        if isinstance(place, str) and place.strip() and place not in MASK_WORDS:
             node[key] = str(Path(place).expanduser().absolute())
     return config

@@ -90,7 +90,7 @@ def on_part(merged: dict[str, Any], cfg: dict[str, Any]) -> dict[str, Any]:
         cfg: of the verb; `lungs=<part>` has put its step into `preprocess`, where nothing stands without it.
 
     Raises:
-        ConfigError: lung masks are named, and no step goes by them.
+        ConfigError: lung masks are named, no part is, and the checkpoint was trained on whole pictures.
     """
     chain, place = dict(merged["preprocess"]["steps"]), cfg["lung_masks"]
     trained = chain.get(LUNGS)
@@ -102,10 +102,10 @@ def on_part(merged: dict[str, Any], cfg: dict[str, Any]) -> dict[str, Any]:
             chain = {LUNGS: {**step, "masks": place if known else (trained or {}).get("masks", DISK)}, **chain}
     elif known and trained:
         chain[LUNGS] = {**trained, "masks": place}
-    if known and LUNGS not in chain:
+    elif known:
         msg = (
-            f"lung_masks={place}, but the whole picture is tested, which needs none. Choose a part of it, "
-            "such as lungs=border_only, or leave lung_masks out"
+            f"lung_masks={place}, but the whole picture is tested, as in training, which needs none. Choose a part of "
+            "it, such as lungs=border_only, or leave lung_masks out"
         )
         raise ConfigError(msg)
     return {**merged, "preprocess": {**merged["preprocess"], "steps": chain}}

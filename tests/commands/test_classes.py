@@ -364,7 +364,7 @@ class TestLungs:
             train.run(classes_config("train", tmp_path / "run", *lines))
 
     def test_a_trained_net_is_tested_on_each_part_of_the_picture(self, tmp_path, runs):
-        whole = evaluated(tmp_path / "whole", runs["multiclass"], "lungs=full")
+        whole = evaluated(tmp_path / "whole", runs["multiclass"], "lungs=full", "lung_masks=disk")
         assert whole["parts"] == read(runs["multiclass"], "metrics.json")["parts"]
         frame = evaluated(tmp_path / "frame", runs["multiclass"], "lungs=border_only")
         assert frame["parts"] != whole["parts"]
