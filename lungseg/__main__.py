@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from lungseg import __version__, config
 from lungseg.cli.arguments import Request, read
 from lungseg.errors import ConfigError, LungsegError, ResourceError, Stopped
-from lungseg.remote.urls import is_url, local_only, scrubbed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -75,6 +74,7 @@ def run(request: Request) -> int:
     from lungseg.cli.problems import quoted
     from lungseg.cli.runs import new_folder, refuse_unwritable, shown
     from lungseg.cli.sweeps import Sweep, keep
+    from lungseg.remote.urls import is_url, local_only, scrubbed
 
     composer = Composer(request.verb, conf, request.config_dirs, allow_missing=request.shows)
     if request.verb == "tune":
@@ -135,6 +135,7 @@ def _resumed(composer: Composer, request: Request) -> tuple[list[str], Path | No
     from lungseg.cli import sweeps
     from lungseg.cli.problems import quoted
     from lungseg.cli.runs import key_of, newest_unfinished, stored_overrides
+    from lungseg.remote.urls import is_url, scrubbed
 
     given = [line for line in request.overrides if key_of(line) == "resume"]
     if not given or request.shows or not composer.has("resume"):
@@ -443,6 +444,8 @@ def _after_sweep(job: Job, sweep: Path, *, report: bool) -> int:
 
 def complain(error: LungsegError) -> None:
     """Write an error for the user, in red on a terminal."""
+    from lungseg.remote.urls import scrubbed
+
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     name = f"\x1b[31m{type(error).__name__}:\x1b[0m" if colour else f"{type(error).__name__}:"
     sys.stderr.write(f"{name} {scrubbed(str(error))}\n")

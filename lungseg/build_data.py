@@ -52,7 +52,7 @@ def sources(cfg: Config) -> dict[str, Source]:
     Raises:
         ConfigError: there is none.
     """
-    settings.use(cfg["paths"])  # remote sets are read through the cache
+    settings.use(cfg.get("paths") or {})  # remote sets are read through the cache
     found = {
         name: make(node, f"data.sources.{name}") for name, node in cfg["data"]["sources"].items() if node is not None
     }

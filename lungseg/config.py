@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lungseg.errors import ConfigError, near_name
-from lungseg.remote.urls import is_url
-from lungseg.remote.urls import problems as problems_of_urls
 
 PACKAGE = Path(__file__).resolve().parent
 PARTS = ("train", "val", "test")
@@ -178,6 +176,8 @@ def _train_problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _place_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with URLs, and keys of accounts that would be saved with the configuration."""
+    from lungseg.remote.urls import is_url, problems  # help does without
+
     paths = config.get("paths") or {}
     if isinstance(paths.get("cache_gb"), int | float) and paths["cache_gb"] < 0:
         yield f"paths.cache_gb={paths['cache_gb']} is below 0; 0 keeps no copies"
@@ -187,7 +187,7 @@ def _place_problems(config: Mapping[str, Any]) -> Iterator[str]:
             f"paths.results={results} is no URL such as abfs://container/results; to write runs to another folder of "
             "this machine give paths.outputs"
         )
-    yield from problems_of_urls(config)
+    yield from problems(config)
 
 
 def _class_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,6 @@ import hashlib
 import logging
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,11 +30,11 @@ BLOCK = 4 * 2**20
 """Bytes of one request; a connection that breaks costs at most so much."""
 _TOUCH_S = 60.0
 _FORGOTTEN_S = 24 * 3600.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS copies (name TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_use ON copies (used);
-CREATE TABLE IF NOT EXISTS facts (name TEXT, kind TEXT, value TEXT, PRIMARY KEY (name, kind)) WITHOUT ROWID;
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS copies (name TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS by_use ON copies (used)",
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT, kind TEXT, value TEXT, PRIMARY KEY (name, kind)) WITHOUT ROWID",
+)
 
 
 class Cache:
@@ -49,7 +48,6 @@ class Cache:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
         self.limit = limit
-        self._local = threading.local()
         self._swept = False
 
     def read(
@@ -93,8 +91,11 @@ class Cache:
         """Return what was noted about a file, None where nothing was."""
         if not (self.folder / "index.sqlite").exists():
             return None
-        with self._index() as index:
-            found = index.execute("SELECT value FROM facts WHERE name = ? AND kind = ?", (name, kind)).fetchone()
+        try:
+            with self._index() as index:
+                found = index.execute("SELECT value FROM facts WHERE name = ? AND kind = ?", (name, kind)).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error, "what is known of files") from error
         return None if found is None else str(found[0])
 
     def note(self, name: str, kind: str, value: str) -> None:
@@ -191,43 +192,40 @@ class Cache:
 
     @contextmanager
     def _index(self) -> Iterator[sqlite3.Connection]:
-        """Open the index for this process and thread, locked against others; one that is damaged is made anew."""
+        """Open the index, locked against all others; one that is damaged is made anew."""
         try:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._locked()
+        except sqlite3.OperationalError:
+            raise  # the disk, or a lock that is never given back
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            connection = self._rebuilt(error)
-            connection.execute("BEGIN IMMEDIATE")
+            log.warning(
+                "the index of the cache %s is damaged (%s); it is made anew from the copies", self.folder, error
+            )
+            for ending in ("", "-journal"):
+                (self.folder / f"index.sqlite{ending}").unlink(missing_ok=True)
+            connection = self._locked()
         try:
             yield connection
-        except BaseException:
-            connection.rollback()
-            raise
-        connection.commit()
+            connection.commit()
+        finally:
+            connection.close()
 
-    def _connected(self) -> sqlite3.Connection:
-        if getattr(self._local, "owner", None) != os.getpid():  # a connection must not be used after a fork
-            path = self.folder / "index.sqlite"
-            new = not path.exists()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    def _locked(self) -> sqlite3.Connection:
+        path = self.folder / "index.sqlite"
+        new = not path.exists()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        try:
             connection.execute("PRAGMA synchronous = OFF")  # all of it can be made anew
-            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                connection.execute(statement)
             if new:
                 self._count_copies(connection)
-            self._local.connection, self._local.owner = connection, os.getpid()
-        found: sqlite3.Connection = self._local.connection
-        return found
-
-    def _rebuilt(self, error: Exception) -> sqlite3.Connection:
-        path = self.folder / "index.sqlite"
-        log.warning("the index of the cache %s is damaged (%s); it is made anew from the copies", self.folder, error)
-        for ending in ("", "-journal"):
-            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
-        self._local.owner = None
-        return self._connected()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _count_copies(self, index: sqlite3.Connection) -> None:
         """Enter the copies that are there, after the index was lost."""

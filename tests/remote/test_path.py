@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,22 @@ def test_only_everything_can_be_listed(filled):
     with pytest.raises(ValueError, match=r"\*\.png"):
         filled.glob("*.png")
     assert sorted(path.name for path in filled.glob("*")) == ["a.txt", "in"]
+
+
+def test_local_data_are_read_without_fsspec(tmp_path):
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 12), np.uint8))
+    code = (
+        "import sys\n"
+        "from lungseg.data.io import read_mask, read_size\n"
+        "from lungseg.data.sources.jsrt import JsrtSource\n"
+        "assert read_size(sys.argv[1]) == (9, 12) == read_mask(sys.argv[1]).mask.shape\n"
+        "remote = {'fsspec', 'adlfs', 's3fs', 'lungseg.remote.storage', 'lungseg.remote.cache'}\n"
+        "sys.exit(' '.join(remote & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

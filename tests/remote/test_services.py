@@ -166,6 +166,7 @@ def new_workers():
     get_reusable_executor().shutdown(wait=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("new_workers")
 def test_worker_processes_read_through_the_same_cache(azure, montgomery, put, tmp_path):
     top, proxy = azure
@@ -224,6 +225,7 @@ def run_main(monkeypatch, *words: str) -> int:
         root.handlers[:], root.level = before
 
 
+@pytest.mark.slow
 def test_train_and_predict_from_azure_and_back_and_no_file_holds_the_key(
     azurite: Azurite, azure, put, tmp_path, monkeypatch, one_process
 ):
