@@ -140,6 +140,17 @@ def test_devices_that_are_no_number_are_refused(devices):
         wanted({"trainer": {"devices": devices}})
 
 
+def test_all_gpus_of_a_machine_without_any_are_refused(monkeypatch):
+    monkeypatch.setattr("lungseg.cli.processes._gpus", lambda: 0)
+    with pytest.raises(ConfigError, match="finds no GPU"):
+        wanted({"trainer": {"devices": "auto", "accelerator": "gpu"}})
+
+
+def test_all_gpus_of_a_machine_get_a_process_each(monkeypatch):
+    monkeypatch.setattr("lungseg.cli.processes._gpus", lambda: 4)
+    assert wanted({"trainer": {"devices": "auto", "accelerator": "gpu"}}) == 4
+
+
 def test_several_machines_need_a_scheduler():
     with pytest.raises(ConfigError, match="torchrun"):
         wanted({"trainer": {"devices": 2, "num_nodes": 2}})

@@ -69,7 +69,14 @@ def wanted(values: Mapping[str, Any]) -> int:
     if isinstance(devices, str) and "," in devices:
         return len([part for part in devices.split(",") if part.strip()])
     if str(devices) in ("auto", "-1"):
-        return 1 if trainer.get("accelerator") == "cpu" else max(1, _gpus())
+        found = 0 if trainer.get("accelerator") == "cpu" else _gpus()
+        if not found and trainer.get("accelerator") in ("gpu", "cuda"):
+            msg = (
+                f"trainer.accelerator={trainer['accelerator']} with trainer.devices={devices}: PyTorch finds no GPU on "
+                "this machine (python -m lungseg doctor). trainer=ddp_cpu tries several processes on the processor"
+            )
+            raise ConfigError(msg)
+        return max(1, found)
     try:
         count = int(devices)
     except ValueError as error:
