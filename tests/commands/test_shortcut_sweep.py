@@ -9,7 +9,7 @@ import pytest
 from lungseg.__main__ import main
 
 TINY_RUN = [
-    "experiment=phantom_shortcut", "sweep=shortcut", "lungs=full,border_only", "data.sources.phantom.n=126",
+    "experiment=phantom_shortcut", "sweep=shortcut", "seed=0", "lungs=full,border_only", "data.sources.phantom.n=126",
     "data.sources.phantom.size=[32,32]", "preprocess.steps.resize.size=[32,32]", "preprocess.steps.equalize=null",
     "preprocess.steps.blur=null", "data.batch_size=8", "split.train=0.5", "split.val=0.15", "split.test=0.35",
     "~model.backbone", "model._target_=tests.toy_classes.SpanClassifier", "trainer.max_epochs=12",
