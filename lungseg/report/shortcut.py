@@ -189,7 +189,7 @@ def _table(found: Sequence[_Found]) -> Table:
         Column("Images"),
         Column("Macro F1"),
         Column("AUROC"),
-        Column("Above chance, of the whole picture"),
+        Column("Survives"),
     )
     rows = []
     for label, mode, run, main in found:
@@ -208,7 +208,7 @@ def _table(found: Sequence[_Found]) -> Table:
             )
         )
     parts = listed(list(dict.fromkeys(part_name(main.part) for *_, main in found)))
-    note = "Above chance: (AUROC − 0.5) as a share of the same on the whole picture."
+    note = "Survives: (AUROC − 0.5) as a share of the same on the whole picture."
     return Table(columns, tuple(rows), caption=f"Parts of the picture, {parts} part", note=note)
 
 
