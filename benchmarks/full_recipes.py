@@ -24,6 +24,7 @@ ROWS = (
     "res_cr_net_jms", "unet_mobilenet_v2_mc_sh", "resunet_mc_sh", "res_cr_net_jsrt", "unet_jsrt_structures",
     "res_cr_net_v7", "unet_keras_covid", "fcn_covid", "deeplab_aspp_covid", "unet_mc_sh",
     "unet_inception_resnet_v2_mc_sh", "dual_encoder_mc_sh", "res_cr_net_jms_lstm", "res_cr_net_jsrt_structures",
+    "mobilenet_v3_large_kermany", "resnet34_kermany", "efficientnet_b1_kermany", "efficientnet_b1_tl_kermany",
 )  # fmt: skip
 RESUMABLE = 75
 PATIENCE = 60
