@@ -238,3 +238,9 @@ class TestSharedPatients:
     def test_montgomery_and_shenzhen_together_are_fine(self):
         homes = {"montgomery": (MontgomerySource(), Path("a")), "shenzhen": (ShenzhenSource(), Path("b"))}
         build.refuse_shared_patients(homes)
+
+
+def test_batch_norms_joined_on_the_processor_are_refused(tmp_path):
+    node = {"_target_": "lightning.Trainer", "accelerator": "cpu", "devices": 1, "max_epochs": 1}
+    with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm=true needs GPUs"):
+        build.trainer({"trainer": {**node, "sync_batchnorm": True}}, tmp_path, callbacks=[], loggers=[])
