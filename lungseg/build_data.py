@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from lungseg.guide_masks import predict_masks, sha256_of
 from lungseg.instantiation import Config, make
 from lungseg.remote import settings
 from lungseg.remote.urls import is_url
+from lungseg.run_folder import is_first_process
 from lungseg.types import Part
 
 log = logging.getLogger(__name__)
@@ -197,7 +199,11 @@ def data(
         jobs: processes that fill the store.
     """
     path = run_dir / "samples.arrow"
-    samples, homes, facts = table(cfg, _beside(path) if path.exists() else path)
+    first = is_first_process()
+    place = (_beside(path) if path.exists() else path) if first else path.with_name(f".{path.name}.{os.getpid()}")
+    samples, homes, facts = table(cfg, place)
+    if not first:
+        place.unlink()  # it is mapped, and the run folder is the first process's to write
     split = make(cfg["split"], "split")
     parts: NDArray[np.str_] = np.asarray(split.assign(samples, split_seed(cfg)))
     if not cfg.get("allow_leakage", False):

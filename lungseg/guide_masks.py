@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lungseg.data.guides import FORMAT, MANIFEST, STRUCTURE, FolderGuides, read_manifest
 from lungseg.data.io import content_hash
 from lungseg.data.sources.base import Source
+from lungseg.data.store_index import locked
 from lungseg.data.structures import UNIONS
 from lungseg.data.table import SamplesTable
 from lungseg.errors import CheckpointError, DataError, ResourceError, first_five
@@ -132,7 +133,8 @@ def predict_masks(
 
     The folder gets one PNG a sample (0 and 255, at the radiograph's own size), named after the sample's id, and a
     manifest: for each id the file, the SHA-256 of the checkpoint file and what the radiograph was. A sample whose
-    radiograph or checkpoint has changed is drawn again; a stopped run goes on where it was.
+    radiograph or checkpoint has changed is drawn again; a stopped run goes on where it was. Of several processes one
+    draws, and the others wait for it.
 
     Args:
         segmenter: the loaded checkpoint.
@@ -155,20 +157,21 @@ def predict_masks(
     digest = sha256_of(checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        entries: dict[str, Any] = read_manifest(folder)["masks"] if (folder / MANIFEST).exists() else {}
-        todo = [item for item in _wanted(table, homes) if not _is_there(folder, entries, item, digest)]
-        broken: list[str] = []
-        stale = [item for item in todo if entries.pop(item.row["sample_id"], None) is not None]
-        if stale:  # before their files are written over
-            write_json(folder / MANIFEST, {"format": FORMAT, "masks": entries})
-        if todo:
-            log.info("lung masks of %d of %d radiographs to draw into %s", len(todo), len(table), folder)
-        for start in range(0, len(todo), CHUNK):
-            chunk = todo[start : start + CHUNK]
-            _draw(segmenter, chunk, homes, folder, digest, entries, batch_size, broken)
-            write_json(folder / MANIFEST, {"format": FORMAT, "masks": entries})
-            if progress is not None:
-                progress(start + len(chunk), len(todo))
+        with locked(folder):
+            entries: dict[str, Any] = read_manifest(folder)["masks"] if (folder / MANIFEST).exists() else {}
+            todo = [item for item in _wanted(table, homes) if not _is_there(folder, entries, item, digest)]
+            broken: list[str] = []
+            stale = [item for item in todo if entries.pop(item.row["sample_id"], None) is not None]
+            if stale:  # before their files are written over
+                write_json(folder / MANIFEST, {"format": FORMAT, "masks": entries})
+            if todo:
+                log.info("lung masks of %d of %d radiographs to draw into %s", len(todo), len(table), folder)
+            for start in range(0, len(todo), CHUNK):
+                chunk = todo[start : start + CHUNK]
+                _draw(segmenter, chunk, homes, folder, digest, entries, batch_size, broken)
+                write_json(folder / MANIFEST, {"format": FORMAT, "masks": entries})
+                if progress is not None:
+                    progress(start + len(chunk), len(todo))
     except OSError as error:
         msg = f"{folder} cannot be written ({error}). Free some space or set paths.store to another folder"
         raise ResourceError(msg) from error

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from lungseg import distributed
-from lungseg.cli.processes import wanted
-from lungseg.errors import ConfigError
 from tests.ranks import chosen, exchange, plain_task, together, trained, trained_classes
 from tests.toy import toy_data
 
@@ -117,40 +115,3 @@ def test_a_sample_without_a_share_counts_nowhere(stores):
 
     assert loss.item() == 0
     assert math.isnan(task.mean_loss())
-
-
-@pytest.mark.parametrize(
-    ("trainer", "count"),
-    [
-        ({"devices": 1}, 1), ({"devices": 3}, 3), ({"devices": [0, 2]}, 2), ({"devices": "0,1"}, 2),
-        ({"devices": "auto", "accelerator": "cpu"}, 1), ({}, 1),
-    ],
-)  # fmt: skip
-def test_devices_say_how_many_processes_there_are(trainer, count):
-    assert wanted({"trainer": trainer}) == count
-
-
-def test_an_evaluation_says_it_with_a_key_of_its_own():
-    assert wanted({"devices": 2, "device": "cpu"}) == 2
-
-
-@pytest.mark.parametrize("devices", ["many", 0, -3])
-def test_devices_that_are_no_number_are_refused(devices):
-    with pytest.raises(ConfigError, match=r"trainer\.devices="):
-        wanted({"trainer": {"devices": devices}})
-
-
-def test_all_gpus_of_a_machine_without_any_are_refused(monkeypatch):
-    monkeypatch.setattr("lungseg.cli.processes._gpus", lambda: 0)
-    with pytest.raises(ConfigError, match="finds no GPU"):
-        wanted({"trainer": {"devices": "auto", "accelerator": "gpu"}})
-
-
-def test_all_gpus_of_a_machine_get_a_process_each(monkeypatch):
-    monkeypatch.setattr("lungseg.cli.processes._gpus", lambda: 4)
-    assert wanted({"trainer": {"devices": "auto", "accelerator": "gpu"}}) == 4
-
-
-def test_several_machines_need_a_scheduler():
-    with pytest.raises(ConfigError, match="torchrun"):
-        wanted({"trainer": {"devices": 2, "num_nodes": 2}})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,6 +119,19 @@ def test_a_stopped_run_goes_on_with_the_rest(tmp_path, weights, monkeypatch):
     rest = Bright()
     drawn(tmp_path / "masks", rest, weights)
     assert rest.seen == 1
+
+
+def test_of_two_at_once_one_draws_and_the_other_waits(tmp_path, weights):
+    class Slow(Bright):
+        def many(self, images, *, inverted=False):
+            time.sleep(0.05)
+            return super().many(images, inverted=inverted)
+
+    both = [Slow(), Slow()]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda one: drawn(tmp_path / "masks", one, weights, batch_size=1)[0], both))
+    assert sorted(one.seen for one in both) == [0, 5]
+    assert found[0] == found[1]
 
 
 def test_other_samples_of_the_folder_stay_and_are_not_handed_out(tmp_path, weights):

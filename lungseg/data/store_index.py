@@ -66,12 +66,12 @@ def open_index(home: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two runs never write one store at once; the second waits."""
+    """Hold the folder's lock, so that two runs never fill one store or folder of masks at once; the second waits."""
     with (home / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("another run is filling the store %s; waiting for it", home)
+            log.info("another run is filling %s; waiting for it", home)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

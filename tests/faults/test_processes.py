@@ -61,6 +61,7 @@ def test_two_processes_write_one_run(together):
     assert (status(run)["state"], status(run)["exit_code"]) == ("done", 0)
     assert sorted(path.name for path in run.glob("checkpoints/*")) == ["best.ckpt", "last.ckpt"]
     assert len(table(run)) == 3
+    assert not list(run.glob(".samples.arrow*"))
     frame = pd.read_parquet(run / "per_sample.parquet")
     split = pd.read_parquet(run / "split.parquet")
     assert frame["sample_id"].tolist() == split.loc[split["part"] == "test", "sample_id"].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -161,6 +162,20 @@ def check_fraction(key: str, value: float) -> None:
     if not 0 <= value < 1:
         msg = f"{key} is {value}; it must be at least 0 and below 1"
         raise ConfigError(msg)
+
+
+def check_fractions(train: float, val: float, test: float) -> dict[Part, float]:
+    """Return the fractions of the three parts by name.
+
+    Raises:
+        ConfigError: One is out of range, or they do not add up to 1.
+    """
+    for key, value in (("split.val", val), ("split.test", test)):
+        check_fraction(key, value)
+    if not 0 <= train <= 1 or not math.isclose(train + val + test, 1, abs_tol=1e-6):
+        msg = f"split.train={train}, val={val} and test={test} add up to {train + val + test:g}; they must make 1"
+        raise ConfigError(msg)
+    return {"train": train, "val": val, "test": test}
 
 
 def check_choice(key: str, value: object, choices: Sequence[object]) -> None:

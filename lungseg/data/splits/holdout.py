@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
 
-from lungseg.data.splits.base import By, Split, check_choice, check_fraction, groups_of, ordered_groups, share_out
+from lungseg.data.splits.base import By, Split, check_choice, check_fractions, groups_of, ordered_groups, share_out
 from lungseg.data.table import SamplesTable
-from lungseg.errors import ConfigError
 
 
 class HoldoutSplit(Split):
@@ -34,13 +32,8 @@ class HoldoutSplit(Split):
         by: By = "subject",
         stratify: str | None = "source",
     ) -> None:
-        for key, value in (("split.val", val), ("split.test", test)):
-            check_fraction(key, value)
-        if not 0 <= train <= 1 or not math.isclose(train + val + test, 1, abs_tol=1e-6):
-            msg = f"split.train={train}, val={val} and test={test} add up to {train + val + test:g}; they must make 1"
-            raise ConfigError(msg)
+        self.fractions = check_fractions(train, val, test)
         check_choice("split.by", by, ("subject", "sample"))
-        self.fractions = {"train": train, "val": val, "test": test}
         self.by = by
         self.stratify = stratify
 

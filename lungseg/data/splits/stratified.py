@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from typing import ClassVar
 
 import numpy as np
 
 from lungseg.data.labels import tokens_of
-from lungseg.data.splits.base import PARTS, By, Split, check_choice, check_fraction, groups_of, seeded_order
+from lungseg.data.splits.base import PARTS, By, Split, check_choice, check_fractions, groups_of, seeded_order
 from lungseg.data.table import SamplesTable
-from lungseg.errors import ConfigError, DataError
-from lungseg.types import Part
+from lungseg.errors import DataError
 
 _COLUMNS = ("label", "source", "sex", "view")
 
@@ -54,14 +52,9 @@ class StratifiedSplit(Split):
         by: By = "subject",
         stratify: str = "label",
     ) -> None:
-        for key, value in (("split.val", val), ("split.test", test)):
-            check_fraction(key, value)
-        if not 0 <= train <= 1 or not math.isclose(train + val + test, 1, abs_tol=1e-6):
-            msg = f"split.train={train}, val={val} and test={test} add up to {train + val + test:g}; they must make 1"
-            raise ConfigError(msg)
+        self.fractions = check_fractions(train, val, test)
         check_choice("split.by", by, ("subject", "sample"))
         check_choice("split.stratify", stratify, _COLUMNS)
-        self.fractions: dict[Part, float] = {"train": train, "val": val, "test": test}
         self.by = by
         self.stratify = stratify
 
