@@ -203,3 +203,17 @@ def _class_problems(config: Mapping[str, Any]) -> Iterator[str]:
             "metrics.thresholds chooses on the validation part, which test_parts would test: give "
             "metrics.thresholds=null or test_parts=[test]"
         )
+
+
+def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between two values, of two maps their entries: the dotted key, what was there, what is.
+
+    Example:
+        >>> list(differences({"optimizer": {"lr": 1, "eps": 2}}, {"optimizer": {"lr": 3, "eps": 2}}))
+        [('optimizer.lr', 1, 3)]
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+    elif before != now:
+        yield key, before, now

@@ -17,15 +17,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lungseg.cli.stopping import taking_over
 from lungseg.errors import ConfigError, LungsegError, ResourceError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 GRACE = 10.0
 """Seconds the other processes get to end by themselves when one has failed."""
 LATE = 5.0
@@ -149,11 +149,17 @@ def run(words: Sequence[str], count: int, *, go_on: str) -> Failure | None:
     with tempfile.TemporaryDirectory(prefix="lungseg-") as folder:
         reports = Path(folder)
         started: list[subprocess.Popen[bytes]] = []
+
+        def pass_on(number: int, give_back: Callable[[], None]) -> None:
+            for process in started:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+
         try:
-            for rank in range(count):
-                started.append(_start(words, rank, count, port, reports, reading))
-            os.close(reading)
-            with _passing_on(started):
+            with taking_over(pass_on):
+                for rank in range(count):
+                    started.append(_start(words, rank, count, port, reports, reading))
+                os.close(reading)
                 died = _watch(started)
             return _first_cause(started, died, reports, go_on)
         finally:
@@ -186,26 +192,6 @@ def _start(words: Sequence[str], rank: int, count: int, port: int, reports: Path
     finally:
         if rank:
             os.close(output["stdout"])
-
-
-@contextmanager
-def _passing_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Pass signals on to the processes while the body runs."""
-
-    def send(number: int, frame: object) -> None:
-        for process in started:
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
-
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, send)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _watch(started: Sequence[subprocess.Popen[bytes]]) -> dict[int, float]:

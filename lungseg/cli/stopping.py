@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lungseg.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@contextmanager
+def taking_over(handle: Callable[[int, Callable[[], None]], None]) -> Iterator[None]:
+    """Hand Ctrl-C, SIGTERM and SIGUSR1 to a function while the body runs, but for those that are ignored.
+
+    Outside the main thread, to which Python delivers signals, nothing happens.
+
+    Args:
+        handle: called with the signal's number and a function that gives the signals back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # started in the background by a shell, or under nohup
+            signal.signal(number, lambda number, frame: handle(number, give_back))
+    try:
+        yield
+    finally:
+        give_back()
 
 
 @contextmanager
@@ -24,27 +52,13 @@ def stoppable() -> Iterator[None]:
     Raises:
         Stopped: a signal came.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
-
-    def stop(number: int, frame: object) -> None:
-        restore()
+    def stop(number: int, give_back: Callable[[], None]) -> None:
+        give_back()
         raise Stopped(number)
 
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # started in the background by a shell, or under nohup
-            signal.signal(number, stop)
-    try:
+    with taking_over(stop):
         yield
-    finally:
-        restore()
 
 
 def hand_on(said: str | None) -> None:

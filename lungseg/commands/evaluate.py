@@ -11,7 +11,8 @@ from lungseg import build, checkpoint
 from lungseg.callbacks.feature_map import FeatureMap
 from lungseg.callbacks.overlays import Overlays
 from lungseg.callbacks.worst_cases import WorstCases
-from lungseg.commands.train import cores, describe, log_headline, require_enough, store_progress, write_data
+from lungseg.commands.machine import cores, store_progress
+from lungseg.commands.tested import describe, log_headline, require_enough, write_data
 from lungseg.data.preprocess.lungs import DISK
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.predictor import pick_device

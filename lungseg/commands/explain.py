@@ -22,8 +22,8 @@ from lungseg import build, checkpoint
 from lungseg.build_model import classifier
 from lungseg.classifier import Classifier
 from lungseg.commands.evaluate import with_checkpoint
+from lungseg.commands.machine import cores, store_progress
 from lungseg.commands.predict import radiographs, stems
-from lungseg.commands.train import cores, store_progress
 from lungseg.data.datamodule import LungDataModule
 from lungseg.errors import CheckpointError, ConfigError, DataError, ResourceError, first_five
 from lungseg.explain.base import Explainer

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from lungseg import build
-from lungseg.commands.train import cores, store_progress
+from lungseg.commands.machine import cores, store_progress
 
 log = logging.getLogger(__name__)
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lungseg import __version__, build, checkpoint, distributed
 from lungseg.callbacks.checkpoint_file import CheckpointFile
-from lungseg.callbacks.per_sample import PerSample
-from lungseg.callbacks.per_sample_classes import PerSampleClasses
 from lungseg.callbacks.postprocess_choice import Choice
+from lungseg.commands.machine import cores, store_progress
+from lungseg.commands.tested import describe, log_headline, require_enough, write_data
+from lungseg.config import differences
 from lungseg.errors import CheckpointError, ConfigError
 from lungseg.metrics.thresholds import LabelThreshold
-from lungseg.models.cost import count_macs
 from lungseg.models.statistics import slow_statistics
 from lungseg.run_folder import is_first_process, recording, refuse_small_disk, take_up, write_json, writing
-from lungseg.types import Part
 
 log = logging.getLogger(__name__)
 
@@ -123,22 +121,6 @@ def train(cfg: dict[str, Any], folder: Path, resumed: checkpoint.Checkpoint | No
                 _test(cfg, folder, task, module, trainer, callbacks, chosen, thresholds)
     finally:
         close(loggers)
-
-
-def require_enough(module: Any, processes: int, *parts: Part) -> None:
-    """Raise when a part has fewer images than there are processes.
-
-    Raises:
-        ConfigError: names the part.
-    """
-    for part in dict.fromkeys(parts):
-        n = len(module.positions(part))
-        if 0 < n < processes:
-            msg = (
-                f"the {part} part has {n} images and there are {processes} processes, of which each needs one. Set "
-                f"trainer.devices to {n} or fewer, or give the part more images (split group)"
-            )
-            raise ConfigError(msg)
 
 
 def say_processes(cfg: dict[str, Any], task: Any, module: Any, n: int) -> None:
@@ -259,23 +241,6 @@ def _test(
     log_headline(tester)
 
 
-def log_headline(tester: PerSample | PerSampleClasses) -> None:
-    """Log the mean Dice of what was tested, by part and structure; of classes macro F1 and accuracy."""
-    if tester.frame is None:
-        return
-    if isinstance(tester, PerSampleClasses):
-        for part, sources in tester.parts.items():
-            found = sources["all"]["metrics"]
-            f1, accuracy = (found[name]["mean"] for name in ("macro_f1", "accuracy"))
-            said = ", ".join(
-                f"{n} {math.nan if v is None else v:.4f}" for n, v in (("macro F1", f1), ("accuracy", accuracy))
-            )
-            log.info("%s: %s over %d images", part, said, sources["all"]["n"])
-        return
-    for (of, structure), rows in tester.frame.groupby(["part", "structure"], sort=False):
-        log.info("%s %s: Dice %.4f over %d images", of, structure, rows["dice"].mean(), len(rows))
-
-
 def _state(cfg: dict[str, Any], folder: Path) -> checkpoint.Checkpoint | None:
     """Return what there is to resume from; a run killed before its first checkpoint starts afresh.
 
@@ -337,22 +302,17 @@ def refuse_other_run(resumed: checkpoint.Checkpoint, now: dict[str, Any], keys: 
         CheckpointError: names the keys that differ.
     """
     before = resumed.record
-    different = [text for key in keys for text in _differences(key, _at(before, key), _at(now, key))]
+    different = [
+        f"{name}: {old} before, {new} now"
+        for key in keys
+        for name, old, new in differences(_at(before, key), _at(now, key), key)
+    ]
     if different:
         msg = (
             f"the run in {resumed.path.parents[1]} cannot be resumed, as it is another one now. {'; '.join(different)}"
             ". Undo these changes, or start a new run without resume="
         )
         raise CheckpointError(msg)
-
-
-def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
-    """Yield what differs, by the key that a user would undo: of two maps, their entries."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys([*before, *now]):
-            yield from _differences(f"{key}.{name}", before.get(name), now.get(name))
-    elif before != now:
-        yield f"{key}: {before} before, {now} now"
 
 
 def _at(record: dict[str, Any], key: str) -> Any:
@@ -380,16 +340,6 @@ def _for_loggers(cfg: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_data(folder: Path, module: Any, facts: dict[str, Any]) -> None:
-    """Write data.json and split.parquet; the samples table of a resumed run takes its place."""
-    build.keep_table(folder)
-    write_json(folder / "data.json", facts)
-    table = module.table
-    frame = pd.DataFrame({name: table.column(name).to_pylist() for name in ("sample_id", "subject_id", "source")})
-    frame["part"] = [module.part_of(i) for i in range(len(frame))]
-    frame.to_parquet(folder / "split.parquet", index=False)
-
-
 def warn_of_conventions(conventions: Mapping[str, str | None]) -> None:
     """Warn when sets whose lung masks mean different things are trained on together."""
     known = {name: convention for name, convention in conventions.items() if convention is not None}
@@ -399,45 +349,6 @@ def warn_of_conventions(conventions: Mapping[str, str | None]) -> None:
             "either suffer. Train on sets of one convention, or read the report's tables set by set",
             ", ".join(f"{name} {convention.replace('_', ' ')}" for name, convention in known.items()),
         )
-
-
-def describe(model: torch.nn.Module, size: tuple[int, int]) -> dict[str, Any]:
-    """Return name, parameter counts and cost of a network at an input size (height, width)."""
-    return {
-        "class": type(model).__name__,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "in_channels": getattr(model, "in_channels", None),
-        "macs": count_macs(model, size),
-        "input_size": list(size),
-    }
-
-
-def store_progress() -> Callable[[int, int], None] | None:
-    """Return a progress bar for filling the store, where there is a terminal to show it."""
-    if not sys.stdout.isatty():
-        return None
-    from rich.progress import Progress
-
-    bar = Progress(transient=True)
-    ids: list[Any] = []
-
-    def show(done: int, total: int) -> None:
-        if not ids:
-            bar.start()
-            ids.append(bar.add_task("preparing radiographs", total=total))
-        bar.update(ids[0], completed=done)
-        if done == total:
-            bar.stop()
-
-    return show
-
-
-def cores() -> int:
-    """Return the processors this process may use."""
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def close(loggers: list[Any]) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lungseg.cli.runs import status
+from lungseg.cli.stopping import taking_over
 from lungseg.errors import DataError, DivergedError, Stopped
 from lungseg.lock import FolderLock
 from lungseg.tuning.book import DRIVERS, Attempt, Book
@@ -24,7 +24,6 @@ from lungseg.tuning.trial_process import Command, LeftProcess, OwnProcess, Trial
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SAVED = (75, 130)
 IDLE = 5.0  # seconds until a free worker asks again where there was nothing to do
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -234,26 +233,15 @@ class Driver:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Note signals instead of being interrupted by them."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
 
-        def note(number: int, frame: object) -> None:
+        def note(number: int, give_back: Callable[[], None]) -> None:
             self._again = self._signal is not None
             if self._signal is None:
                 log.warning("%s received: the trials are saved and stopped", signal.Signals(number).name)
             self._signal = self._signal or number
 
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, note)
-        try:
+        with taking_over(note):
             yield
-        finally:
-            for number, handler in before.items():
-                if handler is not None:
-                    signal.signal(number, handler)
 
 
 def set_aside(folder: Path) -> Path | None:

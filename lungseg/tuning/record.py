@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from lungseg.cli.nodes import shown
+from lungseg.config import differences
 from lungseg.errors import ConfigError, DataError
 from lungseg.run_folder import environment, write_json
 from lungseg.tuning.book import TRIALS, Book, best_numbers, ended
@@ -46,7 +47,7 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read ({error}), so the study cannot go on; begin another: name=<another name>"
         raise DataError(msg) from error
-    found = list(_differences("", before, now))
+    found = [f"{key} was {shown(old)} and is {shown(new)}" for key, old, new in differences(before, now)]
     if found:
         more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
         msg = (
@@ -54,14 +55,6 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
             "name=<another name>, or undo the changes"
         )
         raise ConfigError(msg)
-
-
-def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys([*before, *now]):
-            yield from _differences(f"{key}.{name}" if key else str(name), before.get(name), now.get(name))
-    elif before != now and not (before is None and now is None):
-        yield f"{key} was {shown(before)} and is {shown(now)}"
 
 
 def write_record(book: Book, plan: Plan, *, shares: list[dict[str, float]] | None = None) -> dict[str, Any]:
